@@ -1,0 +1,98 @@
+# Each command sets up what it needs, once: a stamp file in an environment says that it is ready.
+#
+# PYTHON  the interpreter the environments are made with (3.10 or later).
+# TORCH   what is installed before everything else, so that no dependency chooses a torch of its own:
+#         `make demo TORCH="torch>=2.4"` takes whatever the machine's own settings give.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TRANSFORMERS_B ?= transformers>=5,<6
+PYTEST_ARGS ?=
+PIP_ARGS ?= --no-input --disable-pip-version-check $(if $(CI),--quiet)
+
+A := .venv
+B := .venv-b
+WHEEL := .venv-wheel
+PIP := bin/python -m pip
+
+.PHONY: help demo test test-quick test-stack-a test-stack-b lint format wheel wheel-test clean distclean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo          train, evaluate and package the default project, then annotate three sentences"
+	@echo "make test          all checks: lint, wheel-test, and the whole suite on stack A and on stack B"
+	@echo "make test-quick    the suite without the slow tests, on stack A"
+	@echo "make test-stack-a  the whole suite with spacy-transformers and the transformers release it allows"
+	@echo "make test-stack-b  the whole suite with the newest transformers 5, without spacy-transformers"
+	@echo "make lint          ruff, mypy and the contracts on imports"
+	@echo "make format        rewrite the code as ruff wants it"
+	@echo "make wheel-test    build sdist and wheel, install the wheel elsewhere, train and reload a pipeline with it"
+	@echo "make clean         remove what building and checking made; make distclean: the environments too"
+
+demo: $(A)/.ready
+	$(A)/bin/python -m spacy project run all
+	$(A)/bin/python project/demo.py
+
+test: lint wheel-test test-stack-a test-stack-b
+
+test-quick: $(A)/.ready
+	$(A)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-stack-a: $(A)/.ready
+	@echo "== the suite on stack A: spacy-transformers and the transformers release it allows"
+	$(A)/bin/python -m pytest -m "not gpu and not external" $(PYTEST_ARGS)
+
+test-stack-b: $(B)/.ready
+	@echo "== the suite on stack B: transformers 5, no spacy-transformers"
+	$(B)/bin/python -m pytest -m "not gpu and not external" $(PYTEST_ARGS)
+
+lint: $(A)/.ready
+	$(A)/bin/ruff check .
+	$(A)/bin/ruff format --check .
+	$(A)/bin/mypy
+	$(A)/bin/lint-imports
+
+format: $(A)/.ready
+	$(A)/bin/ruff check --fix .
+	$(A)/bin/ruff format .
+
+wheel: $(A)/.ready
+	rm -rf build dist
+	$(A)/bin/python -m build --outdir dist .
+	$(A)/bin/python tests/e2e/check_wheel.py dist/*.whl
+
+# The second install is for a wheel rebuilt under the same version, the first for its dependencies. The script runs
+# isolated (-I) and from another folder, so the checkout cannot stand in for what the wheel lacks.
+wheel-test: wheel $(WHEEL)/.ready
+	$(WHEEL)/$(PIP) install $(PIP_ARGS) dist/*.whl
+	$(WHEEL)/$(PIP) install $(PIP_ARGS) --no-deps --force-reinstall dist/*.whl
+	$(WHEEL)/$(PIP) check
+	cd "$$(mktemp -d)" && "$(CURDIR)/$(WHEEL)/bin/python" -I "$(CURDIR)/tests/e2e/smallest.py"
+
+$(A)/.ready: setup.py
+	$(PYTHON) -m venv $(A)
+	$(A)/$(PIP) install $(PIP_ARGS) "$(TORCH)"
+	$(A)/$(PIP) install $(PIP_ARGS) -e ".[spacy-transformers,dev]"
+	$(A)/$(PIP) check
+	touch $@
+
+$(B)/.ready: setup.py
+	$(PYTHON) -m venv $(B)
+	$(B)/$(PIP) install $(PIP_ARGS) "$(TORCH)"
+	$(B)/$(PIP) install $(PIP_ARGS) -e ".[test]" "$(TRANSFORMERS_B)"
+	$(B)/$(PIP) check
+	touch $@
+
+$(WHEEL)/.ready: setup.py
+	rm -rf $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/$(PIP) install $(PIP_ARGS) "$(TORCH)"
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find spacy_padellm tests benchmarks project -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(A) $(B) $(WHEEL)

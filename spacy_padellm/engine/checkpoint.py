@@ -1,0 +1,147 @@
+"""Causal LMs from and to folders. Weights are safetensors only; no code from a model folder runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from spacy_padellm.engine.attention import FOREST
+from spacy_padellm.errors import Errors
+
+WRITER = "spacy_padellm.json"
+"""Beside a saved model: what wrote it."""
+
+_SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a pretrained model is.
+
+    name (str): Hub id or local folder.
+    revision (str | None): Commit, tag or branch on the hub.
+    trust_remote_code (bool): Run code from the model's folder. Off unless asked for.
+    """
+
+    name: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+def choose_device(device: str) -> torch.device:
+    """The device a setting names: "auto" is the GPU if there is one."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(Errors.P026.format(device=device))
+    return torch.device(device)
+
+
+def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """A causal LM whose attention is the forest's.
+
+    RAISES (ValueError): P027 if there is no such model or it cannot be read.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
+        )
+        _restore_rope(config, Path(reference.name))
+        model = AutoModelForCausalLM.from_pretrained(
+            reference.name,
+            config=config,
+            revision=reference.revision,
+            trust_remote_code=reference.trust_remote_code,
+            use_safetensors=True,
+            attn_implementation=FOREST,
+            **{_DTYPE: dtype},
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
+    return model.to(device).eval()
+
+
+def load_tokenizer(reference: Reference) -> PreTrainedTokenizerFast:
+    """The tokenizer beside a model.
+
+    RAISES (ValueError): P027 if there is none or it cannot be read.
+    """
+    folder = Path(reference.name)
+    try:
+        if (folder / WRITER).is_file():
+            return _load_own_tokenizer(folder)
+        return AutoTokenizer.from_pretrained(
+            reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ValueError(Errors.P027.format(what="tokenizer", name=reference.name, reason=error)) from error
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    *,
+    state: dict[str, Tensor] | None = None,
+) -> None:
+    """Write a whole model and its tokenizer so that every supported transformers version reads the same.
+
+    Both transformers 4.53 and 5.x rename or drop settings the other looks for, so rotary settings and special tokens
+    are written beside the published files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, state_dict=state)
+    config = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    rope = config.get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        config["rope_theta"] = rope["rope_theta"]
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf8")
+    save_tokenizer(tokenizer, folder)
+    for weights in folder.glob("*.safetensors"):
+        os.chmod(weights, 0o644)  # safetensors writes files only their owner can read
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a tokenizer and what is needed to read it with any supported transformers version."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    record = {
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "specials": {name: getattr(tokenizer, name) for name in _SPECIALS if getattr(tokenizer, name) is not None},
+    }
+    (folder / WRITER).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf8")
+
+
+def _load_own_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    specials = json.loads((folder / WRITER).read_text(encoding="utf8"))["specials"]
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **specials)
+
+
+def _restore_rope(config: Any, folder: Path) -> None:
+    """Refuse a config whose rotary base would silently become the default: 4.53 does not read `rope_parameters`."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    written = json.loads(path.read_text(encoding="utf8"))
+    theta = (written.get("rope_parameters") or {}).get("rope_theta")
+    if theta is not None and "rope_theta" not in written and not hasattr(config, "rope_parameters"):
+        config.rope_theta = theta
+
+
+_DTYPE = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
+"""The name of the dtype argument: transformers 5 warns about the old one, 4.53 does not know the new one."""

@@ -1,0 +1,107 @@
+"""The copy constraint: a mention may only be a string that stands in the text from a token's start to a token's end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from spacy_padellm.engine.pieces import Pieces
+
+LONGEST_MENTION = 64
+"""Tokens a copied mention may have at most."""
+
+
+class _Path(NamedTuple):
+    """One spelling of a piece of text: `pieces[:k]` may stand as an answer for each k in `ends`, which gives the
+    character behind it."""
+
+    start: int
+    pieces: tuple[int, ...]
+    ends: dict[int, int]
+
+
+class CopyState(NamedTuple):
+    """How far an answer has come: the paths it may still be on, and how many pieces it has."""
+
+    paths: tuple[int, ...]
+    length: int
+
+
+class CopyConstraint:
+    """The strings of one text that an answer may spell, as pieces.
+
+    From every token's start runs one path: the text from there on, cut into pieces as a segment of its own. An answer
+    may follow a path and end wherever a piece's end is a token's end. A mention tokenised alone is cut as the path is,
+    with one exception: where a token ends inside a piece, or inside a run of letters or of marks (Chinese, "don't"),
+    the tokenizer may cut the mention otherwise than the text that runs on. Those mentions get a path of their own, so
+    every mention can be spelled exactly as training spelled it.
+
+    text (str): The text.
+    borders (Sequence[tuple[int, int]]): Start and end (exclusive) of each token, in characters, blank tokens left out.
+    pieces (Pieces): The tokenizer.
+    """
+
+    def __init__(self, text: str, borders: Sequence[tuple[int, int]], pieces: Pieces) -> None:
+        self._text = text
+        self._paths = _paths(text, borders, pieces)
+        self.start = CopyState(tuple(range(len(self._paths))), 0)
+
+    def allowed(self, state: CopyState) -> tuple[list[int], bool]:
+        """What may come next: the pieces, and whether the answer may end here."""
+        place = state.length
+        following: dict[int, None] = {}
+        may_end = False
+        for index in state.paths:
+            path = self._paths[index]
+            may_end = may_end or place in path.ends
+            if place < len(path.pieces):
+                following[path.pieces[place]] = None
+        return list(following), may_end
+
+    def advance(self, state: CopyState, piece: int) -> CopyState:
+        """The state after one more piece."""
+        place = state.length
+        paths = tuple(
+            index
+            for index in state.paths
+            if place < len(self._paths[index].pieces) and self._paths[index].pieces[place] == piece
+        )
+        return CopyState(paths, place + 1)
+
+    def string(self, state: CopyState) -> str:
+        """The text's own characters that a finished answer stands for: whatever a tokenizer's normaliser changed."""
+        for index in state.paths:
+            path = self._paths[index]
+            if state.length in path.ends:
+                return self._text[path.start : path.ends[state.length]]
+        raise AssertionError("an answer ended where no mention can end")
+
+
+def _paths(text: str, borders: Sequence[tuple[int, int]], pieces: Pieces) -> list[_Path]:
+    lasts = [min(token + LONGEST_MENTION, len(borders)) - 1 for token in range(len(borders))]
+    starts = [start for start, _ in borders]
+    spellings = pieces.spell([text[start : borders[last][1]] for start, last in zip(starts, lasts, strict=True)])
+    paths: list[_Path] = []
+    awkward: list[tuple[int, int]] = []
+    for token, (start, spelling) in enumerate(zip(starts, spellings, strict=True)):
+        place_of_end = {start + end: place + 1 for place, end in enumerate(spelling.ends) if end > 0}
+        ends: dict[int, int] = {}
+        for _, end in borders[token : lasts[token] + 1]:
+            place = place_of_end.get(end)
+            if place is not None and (place == len(spelling.pieces) or _cuts_cleanly(text, end)):
+                ends[place] = end
+            else:
+                awkward.append((start, end))
+        if ends:  # pieces behind the last possible end would lead nowhere
+            paths.append(_Path(start, spelling.pieces[: max(ends)], ends))
+    alone = pieces.encode([text[start:end] for start, end in awkward])
+    paths += [_Path(start, cut, {len(cut): end}) for (start, end), cut in zip(awkward, alone, strict=True) if cut]
+    return paths
+
+
+def _cuts_cleanly(text: str, end: int) -> bool:
+    """Whether a tokenizer cuts at `end` whatever follows: at the text's end, before a blank, and between a letter or
+    digit and anything that is neither."""
+    if end >= len(text) or text[end].isspace():
+        return True
+    return text[end - 1].isalnum() != text[end].isalnum()

@@ -1,0 +1,166 @@
+"""Greedy decoding of a forest. Each step feeds whatever is ready: there is no barrier between questions or documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from spacy_padellm.engine.attention import ForestRow, forward
+from spacy_padellm.engine.growth import Growing, Growth, Request
+from spacy_padellm.engine.kv import KVStore
+from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.errors import Errors
+from spacy_padellm.tree.packing import Stretch, pack
+from spacy_padellm.types import Answered
+
+
+@dataclass
+class Counters:
+    """What decoding cost, in figures that do not depend on the machine.
+
+    documents (int): Documents decoded.
+    steps (int): Forward passes.
+    document_steps (int): Steps each document took part in, summed over documents.
+    pieces (int): Pieces fed to the model.
+    answers (int): Answers given.
+    answer_pieces (int): Pieces of those answers, ends excluded.
+    peak_kv_pieces (int): The most K/V places held at once, all slots together.
+    """
+
+    documents: int = 0
+    steps: int = 0
+    document_steps: int = 0
+    pieces: int = 0
+    answers: int = 0
+    answer_pieces: int = 0
+    peak_kv_pieces: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a forest is decoded.
+
+    constrain (bool): Hold copied answers to the text.
+    max_answer (int): The most pieces a free answer may have.
+    max_row (int): The most pieces in one step; a longer text is fed in several.
+    """
+
+    constrain: bool = True
+    max_answer: int = 128
+    max_row: int = 4096
+
+
+@torch.inference_mode()
+def decode(
+    lm: LanguageModel, requests: Sequence[Request], options: Decoding, counters: Counters
+) -> list[list[Answered]]:
+    """Answer every branch of every document.
+
+    lm (LanguageModel): The model, in evaluation mode.
+    requests (Sequence[Request]): The documents.
+    options (Decoding): How.
+    counters (Counters): Added to.
+    RETURNS (list[list[Answered]]): Each document's answered branches, in the order they were asked.
+    RAISES (ValueError): P023 if a text does not fit the model; P024 if the model's output is not finite.
+    """
+    growths = [
+        Growth(
+            request,
+            lm.pieces,
+            slot=slot,
+            max_positions=lm.max_positions,
+            max_answer=options.max_answer,
+            constrain=options.constrain,
+        )
+        for slot, request in enumerate(requests)
+    ]
+    store = KVStore(len(growths))
+    live = [growth for growth in growths if not growth.done]
+    while live:
+        if len(live) <= store.n_slots // 2:
+            _compact(store, live)
+        stretches, fed = _fill_row(live, options.max_row)
+        counters.steps += 1
+        counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
+        _step(lm, store, stretches, fed)
+        counters.peak_kv_pieces = max(counters.peak_kv_pieces, store.n_pieces)
+        live = [growth for growth in live if not growth.done]
+    counters.documents += len(growths)
+    answered = [growth.answered() for growth in growths]
+    for growth, answers in zip(growths, answered, strict=True):
+        counters.document_steps += growth.n_steps
+        counters.answers += len(answers)
+        counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
+    return answered
+
+
+def _compact(store: KVStore, live: list[Growth]) -> None:
+    """Give the slots of finished documents back."""
+    store.keep([growth.slot for growth in live])
+    for slot, growth in enumerate(live):
+        growth.slot = slot
+
+
+def _fill_row(live: Sequence[Growth], budget: int) -> tuple[list[Stretch], list[Growth]]:
+    """Stretches of as many documents as the row holds; what does not fit waits for the next step."""
+    stretches: list[Stretch] = []
+    fed: list[Growth] = []
+    # Documents that have waited longest (fed least often) come first, so a full row starves nobody.
+    for growth in sorted(live, key=lambda growth: growth.n_steps):
+        stretch = growth.stretch(budget)
+        if stretch.stop > stretch.start:
+            stretches.append(stretch)
+            fed.append(growth)
+            budget -= stretch.stop - stretch.start
+    return stretches, fed
+
+
+def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: Sequence[Growth]) -> None:
+    forest = ForestRow(pack(stretches), store=store, device=lm.device)
+    awaited: list[tuple[Growth, Growing]] = []
+    places: list[int] = []
+    offset = 0
+    for stretch, growth in zip(stretches, fed, strict=True):
+        for growing in growth.awaited(stretch):
+            awaited.append((growth, growing))
+            places.append(offset + growing.node - stretch.start)
+        offset += stretch.stop - stretch.start
+    logits = forward(lm.model, forest, torch.tensor(places, dtype=torch.int64))
+    if awaited:
+        chosen, log_probabilities = _choose(logits, awaited)
+        for (growth, growing), piece, log_probability in zip(awaited, chosen, log_probabilities, strict=True):
+            growth.take(growing, piece, log_probability)
+
+
+def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> tuple[list[int], list[float]]:
+    """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary."""
+    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
+    rows: list[int] = []
+    columns: list[int] = []
+    held: list[int] = []
+    for row, (growth, growing) in enumerate(awaited):
+        scripted = growth.scripted(growing)
+        allowed = growth.allowed(growing) if scripted is None else [scripted]
+        if allowed is not None:
+            rows += [len(held)] * len(allowed)
+            columns += allowed
+            held.append(row)
+    chosen = log_probabilities.argmax(dim=-1)
+    if held:
+        at = torch.tensor(held, device=logits.device)
+        index = torch.tensor([rows, columns], device=logits.device)
+        among = torch.full((len(held), logits.shape[-1]), -torch.inf, device=logits.device)
+        among[index[0], index[1]] = log_probabilities[at[index[0]], index[1]]
+        chosen[at] = among.argmax(dim=-1)
+    best = log_probabilities.gather(1, chosen[:, None])[:, 0]
+    # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
+    pieces, scores = torch.stack((chosen.double(), best.double())).tolist()
+    if not all(score > -torch.inf for score in scores):
+        raise ValueError(Errors.P024.format())
+    return [int(piece) for piece in pieces], scores

@@ -1,0 +1,199 @@
+"""One document while it is decoded: its tree, the answers that still grow, and those that are done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from spacy_padellm.engine.constraint import CopyConstraint, CopyState
+from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.errors import Errors
+from spacy_padellm.tree.packing import Stretch
+from spacy_padellm.tree.tree import Tree
+from spacy_padellm.tree.visibility import ROOT
+from spacy_padellm.types import Answer, Answered, Branch, Finish
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the decoder needs to know of one document.
+
+    text (str): The text the mentions stand in.
+    trunk (tuple[str, ...]): The segments every question stands under.
+    branches (Sequence[Branch]): The first questions.
+    follow (Callable[[Branch, str], list[Branch]]): The questions an answer opens.
+    borders (Sequence[tuple[int, int]]): Start and end of each token in characters, blank tokens left out.
+    script (Callable[[Branch], str] | None): Answers to give in place of the model's, which is then only paid for.
+    """
+
+    text: str
+    trunk: tuple[str, ...]
+    branches: Sequence[Branch]
+    follow: Callable[[Branch, str], list[Branch]]
+    borders: Sequence[tuple[int, int]] = ()
+    script: Callable[[Branch], str] | None = None
+
+
+@dataclass
+class Growing:
+    """An answer that is not finished.
+
+    branch (Branch): Its question.
+    node (int): The node whose next piece is wanted.
+    pieces (list[int]): The answer so far.
+    log_probability (float): Natural logarithm of the product of the pieces' probabilities.
+    closer (int | None): The piece that, like the end piece, ends the answer.
+    copy (CopyState | None): Where the answer stands in the text; None for a free answer.
+    script (tuple[int, ...] | None): Pieces to give in place of the model's.
+    """
+
+    branch: Branch
+    node: int
+    pieces: list[int] = field(default_factory=list)
+    log_probability: float = 0.0
+    closer: int | None = None
+    copy: CopyState | None = None
+    script: tuple[int, ...] | None = None
+
+
+class Growth:
+    """A document in the forest.
+
+    request (Request): The document.
+    pieces (Pieces): The tokenizer.
+    slot (int): The document's K/V slot.
+    max_positions (int): The most positions the model has.
+    max_answer (int): The most pieces an answer may have.
+    constrain (bool): Whether copied answers are held to the text.
+    RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        pieces: Pieces,
+        *,
+        slot: int,
+        max_positions: int,
+        max_answer: int,
+        constrain: bool,
+    ) -> None:
+        self.slot = slot
+        self.tree = Tree()
+        self.fed = 0
+        self.n_steps = 0
+        self._answers: dict[Branch, Answer] = {}
+        self._opened: dict[Branch, list[Branch]] = {}
+        self._request = request
+        self._pieces = pieces
+        self._max_positions = max_positions
+        self._max_answer = max_answer
+        self._constrain = constrain
+        self._constraint: CopyConstraint | None = None
+        self._growing: dict[int, list[Growing]] = {}
+        trunk = sum(pieces.encode(request.trunk), start=pieces.start)
+        self._trunk = self.tree.add(ROOT, trunk)
+        self._check_depth(self._trunk)
+        for branch in request.branches:
+            self._plant(branch, self._trunk)
+
+    @property
+    def done(self) -> bool:
+        return not self._growing
+
+    def answered(self) -> list[Answered]:
+        """The finished answers in the order asked, each followed by those it opened, whatever finished first."""
+        order: list[Branch] = []
+        waiting = list(self._request.branches)[::-1]
+        while waiting:
+            branch = waiting.pop()
+            if branch in self._answers:
+                order.append(branch)
+                waiting += self._opened[branch][::-1]
+        return [Answered(branch, self._answers[branch]) for branch in order]
+
+    def stretch(self, budget: int) -> Stretch:
+        """The next nodes to feed, at most `budget` of them."""
+        return Stretch(self.tree, self.fed, min(len(self.tree), self.fed + budget), self.slot)
+
+    def awaited(self, stretch: Stretch) -> list[Growing]:
+        """The answers that the logits of these nodes bring forward; they must be given to `take` one by one."""
+        self.fed = stretch.stop
+        self.n_steps += 1
+        nodes = [node for node in self._growing if node < stretch.stop]
+        return [growing for node in nodes for growing in self._growing.pop(node)]
+
+    def allowed(self, growing: Growing) -> list[int] | None:
+        """The pieces that may come next, the end piece among them where the answer may end; None for any piece."""
+        if growing.copy is None or growing.script is not None:
+            return None
+        pieces, may_end = self._copies().allowed(growing.copy)
+        return [*pieces, self._pieces.end] if may_end else pieces
+
+    def scripted(self, growing: Growing) -> int | None:
+        """The piece the script gives next; None without a script."""
+        if growing.script is None:
+            return None
+        place = len(growing.pieces)
+        return growing.script[place] if place < len(growing.script) else self._pieces.end
+
+    def take(self, growing: Growing, piece: int, log_probability: float) -> None:
+        """Put the next piece of an answer in place."""
+        if piece == self._pieces.end:
+            self._finish(growing, Finish.END)
+        elif piece == growing.closer:
+            self._finish(growing, Finish.FOLLOWED)
+        else:
+            growing.pieces.append(piece)
+            growing.log_probability += log_probability
+            growing.node = self._grow(growing.node, (piece,))
+            if growing.copy is not None:
+                growing.copy = self._copies().advance(growing.copy, piece)
+            # A copied answer ends by itself, at the text's end at the latest.
+            if len(growing.pieces) < self._max_answer or (growing.copy is not None and growing.script is None):
+                self._growing.setdefault(growing.node, []).append(growing)
+            else:
+                self._finish(growing, Finish.LIMIT)
+
+    def _finish(self, growing: Growing, finish: Finish) -> None:
+        if growing.copy is not None and growing.script is None:
+            text = self._copies().string(growing.copy)
+        else:
+            text = self._pieces.decode(growing.pieces)
+        answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
+        self._answers[growing.branch] = answer
+        self._opened[growing.branch] = self._request.follow(growing.branch, text)
+        for branch in self._opened[growing.branch]:
+            self._plant(branch, growing.node)
+
+    def _plant(self, branch: Branch, parent: int) -> None:
+        node = self._grow(parent, self._pieces.question(branch.question))
+        self._check_depth(node)
+        growing = Growing(branch, node)
+        if branch.closer:
+            growing.closer = self._pieces.question(branch.closer)[0]
+        if branch.copies and self._constrain:
+            growing.copy = self._copies().start
+        if self._request.script is not None:
+            growing.script = self._pieces.question(self._request.script(branch))
+        self._growing.setdefault(node, []).append(growing)
+
+    def _grow(self, parent: int, segment: Sequence[int]) -> int:
+        """Put a segment under a node so that its last node is still to be fed: its logits are wanted."""
+        node = self.tree.add(parent, segment)
+        if node < self.fed:
+            node = self.tree.chain(self.tree.parents[node], (self.tree.pieces[node],))
+        return node
+
+    def _copies(self) -> CopyConstraint:
+        # Built when the first mention is asked for: most documents have labels without mentions, some have none at all.
+        if self._constraint is None:
+            self._constraint = CopyConstraint(self._request.text, self._request.borders, self._pieces)
+        return self._constraint
+
+    def _check_depth(self, node: int) -> None:
+        if node != ROOT and self.tree.depths[node] >= self._max_positions:
+            depth = self.tree.depths[node] + 1
+            raise ValueError(Errors.P023.format(limit=self._max_positions, got=depth, text=self._request.text[:60]))
+

@@ -1,0 +1,109 @@
+"""Segments to pieces and back. Every segment is tokenised alone and as plain text, by this one class, everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from transformers import PreTrainedTokenizerFast
+
+from spacy_padellm.errors import Errors
+
+_CACHED_SEGMENTS = 4096
+
+
+class Spelling(NamedTuple):
+    """A string as pieces.
+
+    pieces (tuple[int, ...]): Vocabulary ids.
+    ends (tuple[int, ...]): For each piece the character behind it, or -1 where the piece ends inside a character.
+    """
+
+    pieces: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+def without_surrogates(text: str) -> str:
+    """The text with each lone surrogate, which no tokenizer can read, replaced by U+FFFD. Offsets stay as they are."""
+    if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+        return text
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+class Pieces:
+    """A tokenizer seen as a function from segments to pieces.
+
+    Special tokens of the model that stand in a segment are read as plain text, and none are added.
+
+    tokenizer (PreTrainedTokenizerFast): The model's tokenizer.
+    leading_blank (bool): Read every segment as if a blank stood in front of it, so that a word is cut the same way at
+        the start of an answer and inside a text. Segments that begin with a newline are left as they are.
+    end (int): The end-of-sequence piece.
+    start (tuple[int, ...]): Pieces the model's sequences begin with (a beginning-of-sequence piece, or none).
+    RAISES (ValueError): P020 if the tokenizer is not a fast one or has no end-of-sequence piece.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, *, leading_blank: bool = False, name: str = "tokenizer"
+    ) -> None:
+        if not getattr(tokenizer, "is_fast", False) or tokenizer.eos_token_id is None:
+            raise ValueError(Errors.P020.format(name=name, kind=type(tokenizer).__name__, end=tokenizer.eos_token))
+        self.tokenizer = tokenizer
+        self.leading_blank = leading_blank
+        self.end: int = tokenizer.eos_token_id
+        with_specials: list[int] = tokenizer("").input_ids
+        self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
+        self._cache: dict[str, tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def encode(self, segments: Sequence[str]) -> list[tuple[int, ...]]:
+        """Each segment's pieces, tokenised alone."""
+        return [spelling.pieces for spelling in self._cut(segments, ends=False)]
+
+    def question(self, segment: str) -> tuple[int, ...]:
+        """The pieces of a segment that comes back often: prompts and counts."""
+        pieces = self._cache.get(segment)
+        if pieces is None:
+            if len(self._cache) >= _CACHED_SEGMENTS:
+                self._cache.clear()
+            pieces = self._cache[segment] = self.encode([segment])[0]
+        return pieces
+
+    def spell(self, strings: Sequence[str]) -> list[Spelling]:
+        """Each string's pieces, tokenised alone, with the characters they end at."""
+        return self._cut(strings, ends=True)
+
+    def _cut(self, segments: Sequence[str], *, ends: bool) -> list[Spelling]:
+        if not segments:
+            return []
+        shifts = [int(self.leading_blank and not segment.startswith("\n")) for segment in segments]
+        batch = self.tokenizer(
+            [" " * shift + without_surrogates(segment) for shift, segment in zip(shifts, segments, strict=True)],
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_offsets_mapping=ends,
+            verbose=False,
+        )
+        if not ends:
+            return [Spelling(tuple(pieces), ()) for pieces in batch["input_ids"]]
+        return [
+            Spelling(tuple(pieces), tuple(_whole_ends(offsets, len(segment), shift)))
+            for pieces, offsets, segment, shift in zip(
+                batch["input_ids"], batch["offset_mapping"], segments, shifts, strict=True
+            )
+        ]
+
+    def decode(self, pieces: Sequence[int]) -> str:
+        """The string that the pieces of one segment spell."""
+        text = self.tokenizer.decode(list(pieces), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text[1:] if self.leading_blank and text.startswith(" ") else text
+
+
+def _whole_ends(offsets: Sequence[tuple[int, int]], length: int, shift: int) -> Iterable[int]:
+    """Where each piece ends; -1 for a piece whose last character goes on in the next piece (byte pieces)."""
+    for place, (_, end) in enumerate(offsets):
+        following = offsets[place + 1][0] if place + 1 < len(offsets) else length + shift
+        yield end - shift if following >= end else -1

@@ -1,0 +1,96 @@
+"""Every error and warning a user can meet, by code. Raise as `ValueError(Errors.P001.format(...))`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Message(str):
+    """A message template that puts its code in front when formatted."""
+
+    code: str
+
+    def format(self, *args: Any, **values: Any) -> str:
+        return f"[{self.code}] {super().format(*args, **values)}"
+
+
+class Coded(type):
+    """Turns the strings of a class into messages that carry the name they are bound to as their code."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Coded:
+        for code, text in namespace.items():
+            if isinstance(text, str) and not code.startswith("_"):
+                namespace[code] = Message(text)
+                namespace[code].code = code
+        return super().__new__(cls, name, bases, namespace)
+
+
+class Warnings(metaclass=Coded):
+    """Codes W001 to W099: the work goes on, and what was lost or changed is counted."""
+
+    # W001-W019: pipeline and schemes; W020-W039: spans; W040-W059: files and examples.
+    W001 = "Not everything the model answered became a span: {lost}. For instance {example}."
+    W002 = "No training example has these labels, so the model will learn to answer 0 for them: {labels}."
+    W003 = "The training examples have labels that are not asked about, and their mentions are left out: {labels}."
+
+
+class Errors(metaclass=Coded):
+    """Codes P001 to P199. Each says what was expected, what came and what to do."""
+
+    # P001-P099: configuration, models, engine, pipeline.
+    P001 = "Setting '{name}': expected {expected}, got {got!r}."
+    P010 = (
+        "The model of padellm_ner has no weights yet. Call nlp.initialize(), train the pipeline, or load a trained one."
+    )
+    P011 = (
+        "The pipe '{name}' has no labels. Annotate entities in the training data, give 'labels' in "
+        "[initialize.components.{name}], or call add_label()."
+    )
+    P012 = (
+        "Training on a GPU needs cupy, which spaCy's optimizer works with, and it is not installed. Install it "
+        "(for instance spacy[cuda12x]), or set 'device' to \"cpu\"."
+    )
+    P013 = (
+        "A GPU cannot be used in forked processes (n_process > 1). Use n_process=1 with a larger batch_size, or set "
+        "'device' to \"cpu\"."
+    )
+    P014 = "The file {name} ({size} bytes) is too large for a message; use to_disk() for this model."
+    P015 = "A label must be a string that is not blank, got {label!r}."
+    P016 = 'Expected labels as a list of names or as {{"name": "words in the prompt"}}, got {got}.'
+    P020 = (
+        "The tokenizer of '{name}' ({kind}, end of sequence {end!r}) cannot be used: expected a fast tokenizer "
+        "(tokenizer.json) with an end-of-sequence token. Convert it, or set 'eos_token' in its tokenizer_config.json."
+    )
+    P021 = (
+        "The model was called without its forest. Models loaded for padellm_ner attend only within the component; "
+        "load them again with another 'attn_implementation' to use them alone."
+    )
+    P022 = "This model needs {kind}, which the forest's attention does not support. Choose a model of another family."
+    P023 = (
+        "A text with its questions needs {got} positions, but the model has {limit}. Split the text, for instance "
+        "into sentences, or use a model with more positions. The text begins: {text!r}"
+    )
+    P024 = (
+        "The model's output is not a finite number. Check its weights and its dtype: float16 overflows in models "
+        "that were trained in bfloat16."
+    )
+    P025 = (
+        "Models of the family '{family}' cannot be used: '{name}' failed the check that a packed tree equals its "
+        "paths run alone: {reason}. Choose a model of another family; Llama, Qwen2, Qwen3 and Mistral pass."
+    )
+    P026 = "The device {device!r} was asked for, but torch sees no GPU. Set 'device' to \"auto\" or \"cpu\"."
+    P027 = (
+        "The {what} '{name}' could not be loaded: {reason}. Expected a hub id, or a local folder with config.json, "
+        "*.safetensors and tokenizer.json."
+    )
+
+    # P100-P129: files and converters.
+
+    # P130-P149: spans and benchmarks input.
+    P130 = "There is no placing policy {policy!r}. Choose one of: {policies}."
+    P131 = (
+        "{path}, line {line}: {problem}. Expected one JSON object a line: "
+        '{{"text": str, "pred": {{label: [[string, probability], ...]}}, "gold": [[start, end, label], ...]}}, '
+        'with "tokens": [str, ...] if the tokens are known.'
+    )
+    P132 = "{path} has no predictions: every line is blank. Expected one JSON object a line."

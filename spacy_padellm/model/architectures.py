@@ -1,0 +1,127 @@
+"""Registered models: trees with targets in, loss out."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from thinc.api import Model
+
+from spacy_padellm.engine.checkpoint import Reference
+from spacy_padellm.engine.fresh import FreshShape
+from spacy_padellm.errors import Errors
+from spacy_padellm.model.lora import LoRA
+from spacy_padellm.model.shim import CausalLMShim
+from spacy_padellm.model.sources import FreshSource, PretrainedSource, Source
+from spacy_padellm.training.targets import TargetTree
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+def build_fresh_causal_lm_v1(
+    *,
+    hidden_size: int = 192,
+    n_layers: int = 4,
+    n_heads: int = 6,
+    intermediate_size: int = 384,
+    vocab_size: int = 900,
+    max_positions: int = 1024,
+    rope_theta: float = 1000.0,
+    device: str = "auto",
+    seed: int = 0,
+    max_row: int = 8192,
+) -> Model[Sequence[TargetTree], float]:
+    """A small Llama-type decoder; its byte-level tokenizer is trained on the training examples at `initialize`.
+
+    hidden_size, n_layers, n_heads, intermediate_size (int): As in Llama.
+    vocab_size (int): Pieces of the tokenizer, at least 257.
+    max_positions (int): The longest path from a text's first piece to an answer's last.
+    rope_theta (float): Base of the rotary positions.
+    device (str): "auto" (the GPU if torch sees one), "cpu", "cuda" or "cuda:1" and so on.
+    seed (int): Seed of the first weights.
+    max_row (int): The most pieces in one pass of training; more are run one after the other.
+    RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
+    RAISES (ValueError): P001 for a size that makes no decoder.
+    """
+    if n_heads < 1 or hidden_size % n_heads or (hidden_size // n_heads) % 2:
+        expected = f"a multiple of n_heads ({n_heads}) with an even share for each head"
+        raise ValueError(Errors.P001.format(name="hidden_size", expected=expected, got=hidden_size))
+    if vocab_size < 257:
+        expected = "at least 257: 256 bytes and the end of an answer"
+        raise ValueError(Errors.P001.format(name="vocab_size", expected=expected, got=vocab_size))
+    sizes = {"n_layers": n_layers, "intermediate_size": intermediate_size, "max_positions": max_positions}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=size))
+    shape = FreshShape(hidden_size, n_layers, n_heads, intermediate_size, vocab_size, max_positions, rope_theta)
+    return forest_model(FreshSource(shape, device, seed), max_row=max_row)
+
+
+def build_causal_lm_v1(
+    *,
+    name: str,
+    revision: str | None = None,
+    lora: LoRA | None = None,
+    dtype: Dtype = "float32",
+    device: str = "auto",
+    self_contained: bool = False,
+    trust_remote_code: bool = False,
+    max_row: int = 4096,
+) -> Model[Sequence[TargetTree], float]:
+    """Any Hugging Face causal LM whose attention passes the load-time proof.
+
+    name (str): Hub id or local folder.
+    revision (str | None): Commit, tag or branch on the hub.
+    lora (LoRA | None): The adapter, a block "spacy-padellm.LoRA.v1"; none to fine-tune all weights.
+    dtype (str): Of the base model's weights. Adapters are float32; without an adapter it must be "float32".
+    device (str): "auto" (the GPU if torch sees one), "cpu", "cuda" or "cuda:1" and so on.
+    self_contained (bool): Save the base model with the pipeline, so that it loads without `name`.
+    trust_remote_code (bool): Run code that lies beside the model. Only for models you trust.
+    max_row (int): The most pieces in one pass of training; more are run one after the other.
+    RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
+    RAISES (ValueError): P001 for full fine-tuning in half precision.
+    """
+    if lora is None and dtype != "float32":
+        raise ValueError(Errors.P001.format(name="dtype", expected='"float32" without an adapter', got=dtype))
+    reference = Reference(name, revision, trust_remote_code)
+    source = PretrainedSource(reference, lora, getattr(torch, dtype), device, self_contained)
+    return forest_model(source, max_row=max_row)
+
+
+def forest_model(source: Source, *, max_row: int) -> Model[Sequence[TargetTree], float]:
+    """A thinc model around a source of causal LMs."""
+    if max_row < 1:
+        raise ValueError(Errors.P001.format(name="max_row", expected="at least 1", got=max_row))
+    attrs = {"dropout_rate": 0.0, "max_row": max_row}
+    return Model("padellm_causal_lm", forward, init=init, shims=[CausalLMShim(source)], attrs=attrs)
+
+
+def shim_of(model: Model[Sequence[TargetTree], float]) -> CausalLMShim:
+    """The shim that holds a model's causal LM."""
+    shim = model.shims[0]
+    assert isinstance(shim, CausalLMShim)
+    return shim
+
+
+def init(model: Model[Sequence[TargetTree], float], X: Sequence[str] | None = None, Y: object = None) -> None:
+    """Make the causal LM, unless one is loaded. `X` are training texts and prompt segments."""
+    shim = shim_of(model)
+    if not shim.loaded:
+        shim.create(X or ())
+
+
+def forward(
+    model: Model[Sequence[TargetTree], float], trees: Sequence[TargetTree], is_train: bool
+) -> tuple[float, Callable[[float], list[None]]]:
+    """The mean loss over all targets of some trees.
+
+    Gradients are added up row by row while the loss is computed, so that only one row's activations are alive at a
+    time; nothing is left for `backprop` to do.
+    """
+    shim = shim_of(model)
+    loss = shim.accumulate(trees, max_row=model.attrs["max_row"], dropout=model.attrs["dropout_rate"])
+
+    def backprop(d_loss: float) -> list[None]:
+        assert d_loss == 1.0, "the loss is the last thing computed: its own gradient is 1"
+        return []
+
+    return loss, backprop

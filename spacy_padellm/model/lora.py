@@ -1,0 +1,36 @@
+"""Low-rank adapters as a config block."""
+
+from dataclasses import dataclass
+
+from spacy_padellm.errors import Errors
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """A LoRA adapter (Hu et al., 2021).
+
+    rank (int): Rank of the update of each weight.
+    alpha (float): The update is scaled by alpha / rank.
+    dropout (float | None): Dropout on the adapter's input while training; None for the one of `training.dropout`.
+    target_modules (list[str] | str): Names of the linear layers that get one; "all-linear" for all but the output.
+    """
+
+    rank: int
+    alpha: float
+    dropout: float | None
+    target_modules: list[str] | str
+
+
+def build_lora_v1(
+    *, rank: int = 16, alpha: float = 32.0, dropout: float | None = None, target_modules: list[str] | str = "all-linear"
+) -> LoRA:
+    """A LoRA adapter for `spacy-padellm.CausalLM.v1`.
+
+    RETURNS (LoRA): The settings.
+    RAISES (ValueError): P001 for a rank below 1 or a dropout outside [0, 1).
+    """
+    if rank < 1:
+        raise ValueError(Errors.P001.format(name="lora.rank", expected="at least 1", got=rank))
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(Errors.P001.format(name="lora.dropout", expected="0 <= dropout < 1", got=dropout))
+    return LoRA(rank, alpha, dropout, target_modules)

@@ -1,0 +1,164 @@
+"""Between thinc and the causal LM: gradients, averages, and weights to and from folders."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import srsly
+import torch
+from thinc.api import Optimizer, PyTorchShim, xp2torch
+from thinc.compat import has_cupy_gpu
+
+from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.errors import Errors
+from spacy_padellm.model.sources import Source
+from spacy_padellm.training.batching import rows_of
+from spacy_padellm.training.loss import row_loss
+from spacy_padellm.training.targets import TargetTree
+
+_MOST_BYTES = 2**32 - 1
+"""The longest binary value msgpack can write."""
+
+
+class CausalLMShim(PyTorchShim):
+    """Holds the causal LM of a pipe, from when it is created or loaded.
+
+    thinc's own shim writes the whole model as one blob, reads with autocast for CUDA only, and never applies averaged
+    weights; those parts are replaced here. Decoding does not go through the shim.
+
+    source (Source): Makes, saves and loads the model.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(None)
+        self.source = source
+        self._lm: LanguageModel | None = None
+
+    @property
+    def loaded(self) -> bool:
+        return self._lm is not None
+
+    @property
+    def lm(self) -> LanguageModel:
+        """RAISES (ValueError): P010 before the model was initialised or loaded."""
+        if self._lm is None:
+            raise ValueError(Errors.P010.format())
+        return self._lm
+
+    def create(self, texts: Sequence[str]) -> None:
+        """Make the model as it is at the start of training."""
+        self._hold(self.source.create(texts))
+
+    def _hold(self, lm: LanguageModel) -> None:
+        _calm_forks()
+        self._lm = lm
+        self._model = lm.model
+
+    def accumulate(self, trees: Sequence[TargetTree], *, max_row: int, dropout: float) -> float:
+        """Add the gradients of the mean loss over all targets of some trees.
+
+        Rows are run forward and backward one after the other, so no more than one row's activations are alive.
+
+        trees (Sequence[TargetTree]): At least one target in all.
+        max_row (int): The most pieces in a row.
+        dropout (float): Dropout rate.
+        RETURNS (float): The mean loss in nats per target.
+        """
+        lm = self.lm
+        weight = sum(tree.weight for tree in trees)
+        total = 0.0
+        lm.model.train()
+        self.source.set_dropout(lm, dropout)
+        try:
+            for row in rows_of(trees, max_row):
+                loss = row_loss(lm, row) / weight
+                loss.backward()
+                total += loss.item()
+        finally:
+            lm.model.eval()
+        return total
+
+    @torch.no_grad()
+    def loss(self, trees: Sequence[TargetTree], *, max_row: int) -> float:
+        """The mean loss over all targets of some trees, in evaluation mode, without gradients."""
+        weight = sum(tree.weight for tree in trees)
+        return sum(row_loss(self.lm, row).item() for row in rows_of(trees, max_row)) / weight
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        if self._lm is not None and self._lm.device.type == "cuda" and not has_cupy_gpu:
+            raise ValueError(Errors.P012.format())
+        if self._lm is not None:
+            super().finish_update(optimizer)
+
+    @contextmanager
+    def use_params(self, params: dict[Any, Any]) -> Iterator[None]:
+        """Work with averaged weights for a while: `params` is an optimizer's `averages`."""
+        averaged = {key[1]: value for key, value in params.items() if isinstance(key, tuple) and key[0] == self.id}
+        if self._lm is None or not averaged:
+            yield
+            return
+        weights = {name: weight for name, weight in self.lm.model.named_parameters() if name in averaged}
+        backup = {name: weight.data for name, weight in weights.items()}
+        for name, weight in weights.items():
+            weight.data = xp2torch(averaged[name], device=weight.device).clone()
+        try:
+            yield
+        finally:
+            for name, weight in weights.items():
+                weight.data = backup[name]
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """The model stays on the device that its own settings name."""
+
+    def to_disk(self, path: str | Path) -> None:
+        """Write the model to a folder.
+
+        RAISES (ValueError): P010 before the model was initialised or loaded.
+        """
+        self.source.save(self.lm, Path(path))
+
+    def from_disk(self, path: str | Path) -> CausalLMShim:
+        """Read the model from a folder.
+
+        RAISES (ValueError): P027 if a part of it is missing or broken; P025 if its family cannot be used.
+        """
+        self._hold(self.source.load(Path(path)))
+        return self
+
+    def to_bytes(self) -> bytes:
+        """The folder's files as one message.
+
+        RAISES (ValueError): P014 if a file is larger than a message can hold.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            self.to_disk(folder)
+            files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+            for name, path in files.items():
+                if path.stat().st_size > _MOST_BYTES:
+                    raise ValueError(Errors.P014.format(name=name, size=path.stat().st_size))
+            message: bytes = srsly.msgpack_dumps({name: path.read_bytes() for name, path in sorted(files.items())})
+            return message
+
+    def from_bytes(self, data: bytes) -> CausalLMShim:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary).resolve()
+            for name, content in srsly.msgpack_loads(data).items():
+                path = (folder / name).resolve()
+                if not path.is_relative_to(folder):
+                    raise ValueError(Errors.P027.format(what="file", name=name, reason="it lies outside the model"))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            return self.from_disk(folder)
+
+
+@functools.cache
+def _calm_forks() -> None:
+    """A process forked after torch has used its threads (`nlp.pipe(n_process=2)`) hangs unless it uses one only."""
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

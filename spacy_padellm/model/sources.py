@@ -1,0 +1,190 @@
+"""Where a pipeline's causal LM comes from, and how it goes to and from a pipeline's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from spacy_padellm.engine.checkpoint import (
+    Reference,
+    choose_device,
+    load_model,
+    load_tokenizer,
+    save_model,
+    save_tokenizer,
+)
+from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
+from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.engine.proof import prove
+from spacy_padellm.errors import Errors
+from spacy_padellm.model.lora import LoRA
+
+_FOLLOWS_TRAINING = 1e-6
+"""Adapter dropout that a training run sets anew; peft builds no dropout layer at exactly 0."""
+
+
+class Source(Protocol):
+    """Makes, saves and loads one kind of causal LM."""
+
+    def create(self, texts: Sequence[str]) -> LanguageModel:
+        """The model at the start of training. `texts` are training texts and prompt segments."""
+        ...
+
+    def save(self, lm: LanguageModel, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> LanguageModel: ...
+
+    def set_dropout(self, lm: LanguageModel, rate: float) -> None:
+        """Take over the rate of `training.dropout`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FreshSource:
+    """A decoder that is built from the config and saved whole.
+
+    shape (FreshShape): Its shape.
+    device (str): "auto", "cpu", "cuda" or "cuda:1" and so on.
+    seed (int): Seed of its first weights.
+    """
+
+    shape: FreshShape
+    device: str
+    seed: int
+
+    def create(self, texts: Sequence[str]) -> LanguageModel:
+        tokenizer = train_tokenizer(texts, self.shape.vocab_size)
+        model = build_decoder(self.shape, tokenizer, seed=self.seed)
+        return _proved(model, tokenizer, self.device, "fresh decoder", leading_blank=True)
+
+    def save(self, lm: LanguageModel, folder: Path) -> None:
+        save_model(lm.model, lm.pieces.tokenizer, folder)
+
+    def load(self, folder: Path) -> LanguageModel:
+        device = choose_device(self.device)
+        reference = Reference(str(folder))
+        model = load_model(reference, dtype=torch.float32, device=device)
+        return _proved(model, load_tokenizer(reference), self.device, str(folder), leading_blank=True)
+
+    def set_dropout(self, lm: LanguageModel, rate: float) -> None:
+        for module in lm.model.modules():
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = rate
+
+
+@dataclass(frozen=True)
+class PretrainedSource:
+    """A pretrained causal LM with an adapter, or fine-tuned as a whole.
+
+    In a pipeline's folder: `adapter/` and `tokenizer/` beside a reference to the base model in the config; or, if
+    self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and `adapter/` if there is one.
+
+    reference (Reference): The base model.
+    lora (LoRA | None): The adapter; None to train all weights.
+    dtype (torch.dtype): Of the base model's weights; adapters are float32.
+    device (str): "auto", "cpu", "cuda" or "cuda:1" and so on.
+    self_contained (bool): Save the base model, too.
+    """
+
+    reference: Reference
+    lora: LoRA | None
+    dtype: torch.dtype
+    device: str
+    self_contained: bool
+
+    def create(self, texts: Sequence[str]) -> LanguageModel:
+        model, tokenizer = self._base(self.reference)
+        if self.lora is not None:
+            model = get_peft_model(model, _peft_config(self.lora))
+        return _proved(model, tokenizer, self.device, self.reference.name)
+
+    def save(self, lm: LanguageModel, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = lm.pieces.tokenizer
+        if isinstance(lm.model, PeftModel):
+            # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
+            lm.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+            for weights in (folder / "adapter").glob("*.safetensors"):
+                weights.chmod(0o644)
+            if self.self_contained:
+                save_bare_base(lm.model, tokenizer, folder / "base")
+            else:
+                save_tokenizer(tokenizer, folder / "tokenizer")
+        else:
+            save_model(lm.model, tokenizer, folder / "base")
+
+    def load(self, folder: Path) -> LanguageModel:
+        if (folder / "base").is_dir():
+            model, tokenizer = self._base(Reference(str(folder / "base")))
+        else:
+            model, _ = self._base(self.reference)
+            tokenizer = load_tokenizer(Reference(str(folder / "tokenizer")))
+        if (folder / "adapter").is_dir():
+            try:
+                model = PeftModel.from_pretrained(model, str(folder / "adapter"), is_trainable=True)
+            except (OSError, ValueError, RuntimeError, KeyError) as error:
+                raise ValueError(
+                    Errors.P027.format(what="adapter", name=folder / "adapter", reason=error)
+                ) from error
+        elif self.lora is not None:
+            reason = "there is no such folder"
+            raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=reason))
+        return _proved(model, tokenizer, self.device, self.reference.name)
+
+    def set_dropout(self, lm: LanguageModel, rate: float) -> None:
+        if self.lora is None or self.lora.dropout is not None:
+            return
+        for name, module in lm.model.named_modules():
+            if isinstance(module, nn.Dropout) and ".lora_dropout." in name:
+                module.p = rate
+
+    def _base(self, reference: Reference) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        device = choose_device(self.device)
+        return load_model(reference, dtype=self.dtype, device=device), load_tokenizer(reference)
+
+
+def save_bare_base(model: PeftModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the base model under an adapter, without the adapter.
+
+    peft has put its layers around the base model's: their names lose `.base_layer`, and the adapters' weights are
+    left out.
+    """
+    state = {
+        name.replace(".base_layer.", "."): weight
+        for name, weight in model.get_base_model().state_dict().items()
+        if ".lora_" not in name
+    }
+    save_model(model.get_base_model(), tokenizer, folder, state=state)
+
+
+def _peft_config(lora: LoRA) -> LoraConfig:
+    return LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=_FOLLOWS_TRAINING if lora.dropout is None else lora.dropout,
+        target_modules=lora.target_modules,
+    )
+
+
+def _proved(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    device: str,
+    name: str,
+    *,
+    leading_blank: bool = False,
+) -> LanguageModel:
+    chosen = choose_device(device)
+    pieces = Pieces(tokenizer, leading_blank=leading_blank, name=name)
+    lm = LanguageModel(model.to(chosen).eval(), pieces, chosen, name)
+    prove(lm)
+    return lm

@@ -1,0 +1,103 @@
+"""From answers to a document's annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.util import filter_spans
+
+from spacy_padellm.backends.local import Text
+from spacy_padellm.errors import Warnings
+from spacy_padellm.spans.occurrences import Borders
+from spacy_padellm.spans.resolve import Policy, flat, one_label_per_string, place
+from spacy_padellm.types import Answered, Placed, Scheme
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a document gets.
+
+    spans (tuple[Placed, ...]): All mentions in text order, nested and overlapping ones too.
+    flat (tuple[Placed, ...]): The part of them that does not overlap.
+    answered (tuple[Answered, ...]): The questions and their answers.
+    """
+
+    spans: tuple[Placed, ...] = ()
+    flat: tuple[Placed, ...] = ()
+    answered: tuple[Answered, ...] = ()
+
+
+@dataclass
+class Lost:
+    """What was answered and did not become a span, counted until it is reported.
+
+    unreadable (int): Counts that are no number.
+    over_limit (int): Counts above `max_mentions`.
+    unplaced (int): Mentions that do not stand in the text.
+    surplus (int): Repeats of a string beyond its occurrences.
+    """
+
+    unreadable: int = 0
+    over_limit: int = 0
+    unplaced: int = 0
+    surplus: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def report(self) -> str | None:
+        """The warning that says what was lost since the last report, None if nothing was; counting starts anew."""
+        counts = {
+            "unreadable counts": self.unreadable,
+            "counts over the limit": self.over_limit,
+            "mentions that do not stand in the text": self.unplaced,
+            "repeats beyond the text's": self.surplus,
+        }
+        lost = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        example = self.examples[0] if self.examples else ""
+        self.__init__()  # type: ignore[misc]
+        return Warnings.W001.format(lost=lost, example=example) if lost else None
+
+
+def read_annotation(
+    scheme: Scheme, text: Text, answered: Sequence[Answered], *, placing: Policy, one_label: bool, lost: Lost
+) -> Annotation:
+    """Read the answers about one text and give the mentions their places."""
+    reading = scheme.read(answered)
+    mentions = one_label_per_string(reading.mentions)[0] if one_label else reading.mentions
+    placement = place(mentions, text.string, Borders.from_tokens(text.string, text.borders), placing)
+    lost.unreadable += len(reading.unreadable)
+    lost.over_limit += len(reading.over_limit)
+    lost.unplaced += len(placement.unplaced)
+    lost.surplus += len(placement.surplus)
+    if not lost.examples:
+        lost.examples += [f"{label}: {answer!r}" for label, answer in (*reading.unreadable, *reading.over_limit)][:1]
+        lost.examples += [f"{m.label}: {m.string!r}" for m in (*placement.unplaced, *placement.surplus)][:1]
+    return Annotation(placement.spans, flat(placement.spans), tuple(answered))
+
+
+def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwrite_ents: bool) -> None:
+    """Write spans with their scores, and entities.
+
+    Entities that are there already stay unless they are to be overwritten. A span that no longer lies on token borders
+    cannot occur: the mentions were placed on this document's tokens.
+    """
+    starts = {token.idx: token.i for token in doc}
+    ends = {token.idx + len(token): token.i + 1 for token in doc}
+    spans = [_span(doc, placed, starts, ends) for placed in annotation.spans]
+    group = SpanGroup(doc, name=spans_key, spans=spans)
+    group.attrs["scores"] = np.array([placed.mention.score for placed in annotation.spans], dtype="float32")
+    group.attrs["count_scores"] = np.array([placed.mention.count_score for placed in annotation.spans], dtype="float32")
+    doc.spans[spans_key] = group
+    ents = [_span(doc, placed, starts, ends) for placed in annotation.flat]
+    if overwrite_ents:
+        doc.set_ents(ents, default="outside")
+    else:
+        taken = {token.i for ent in doc.ents for token in ent}
+        added = [ent for ent in ents if not taken.intersection(range(ent.start, ent.end))]
+        doc.set_ents(filter_spans([*doc.ents, *added]), default="outside")
+
+
+def _span(doc: Doc, placed: Placed, starts: dict[int, int], ends: dict[int, int]) -> Span:
+    return Span(doc, starts[placed.start], ends[placed.end], label=placed.mention.label)

@@ -1,0 +1,343 @@
+"""The spaCy component: thin. It reads documents, has their questions answered, and writes what was found."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import srsly
+from spacy import util
+from spacy.language import Language
+from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Model, Optimizer, set_dropout_rate
+
+from spacy_padellm.backends.local import answer_texts
+from spacy_padellm.engine.decoder import Counters, Decoding
+from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.model.architectures import shim_of
+from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
+from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
+from spacy_padellm.spans.resolve import Policy
+from spacy_padellm.training.targets import TargetTree, Weighting, grow_gold
+from spacy_padellm.types import Scheme
+
+_TOKENIZER_SAMPLE = 20_000
+"""Documents whose texts a fresh tokenizer is trained on, at most."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of the pipe; `make_padellm_ner` says what each does."""
+
+    spans_key: str
+    placing: Policy
+    one_label_per_string: bool
+    overwrite_ents: bool
+    constrain: bool
+    max_answer: int
+    max_row: int
+    weighting: Weighting
+    save_io: bool
+
+    def __post_init__(self) -> None:
+        for name in ("max_answer", "max_row"):
+            if getattr(self, name) < 1:
+                raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=getattr(self, name)))
+
+
+class PaDeLLMNER(TrainablePipe):
+    """Named entity recognition by parallel questions to a causal LM.
+
+    vocab (Vocab): The shared vocabulary.
+    model (Model): A registered architecture of this package.
+    name (str): The pipe's name in the pipeline.
+    scheme (Scheme): What is asked.
+    options (Options): Settings.
+    scorer (Callable | None): Scores the pipe.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "padellm_ner",
+        *,
+        scheme: Scheme,
+        options: Options,
+        scorer: Callable[..., dict[str, Any]] | None,
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scheme = scheme
+        self.options = options
+        self.scorer = scorer
+        self.counters = Counters()
+        self.cfg: dict[str, Any] = {"labels": {}}
+        self._lost = Lost()
+        self._process = os.getpid()
+
+    # Labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels asked about, in the order asked."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str] | dict[str, str | None]:
+        """What `initialize(labels=...)` takes back: names, or names with their words in the prompt."""
+        labels: dict[str, str | None] = self.cfg["labels"]
+        return dict(labels) if any(labels.values()) else list(labels)
+
+    def add_label(self, label: str, words: str | None = None) -> int:
+        """Ask about one more label.
+
+        label (str): Its name.
+        words (str | None): Its words in the prompt; None for the prompt's own choice.
+        RETURNS (int): 1, or 0 if the label is there already.
+        RAISES (ValueError): P015 if the name is no string or is empty.
+        """
+        if not isinstance(label, str) or not label.strip():
+            raise ValueError(Errors.P015.format(label=label))
+        if label in self.cfg["labels"]:
+            return 0
+        self.cfg["labels"][label] = words
+        self.vocab.strings.add(label)
+        return 1
+
+    def _label_words(self) -> dict[str, str]:
+        return {label: words or self.scheme.words(label) for label, words in self.cfg["labels"].items()}
+
+    # Prediction
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Annotate one document. The document is modified in place."""
+        for _ in self.pipe([doc], batch_size=1):
+            pass
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 64) -> Iterator[Doc]:
+        """Annotate a stream of documents, `batch_size` of them as one forest. The documents are modified in place.
+
+        A batch that fails is tried again one document at a time, and the error handler gets only those that fail.
+
+        stream (Iterable[Doc]): The documents; no more than one batch is read ahead.
+        batch_size (int): The most documents in one forest.
+        YIELDS (Doc): The documents in order, without those that failed.
+        """
+        iterator = iter(stream)
+        try:
+            while batch := list(islice(iterator, batch_size)):
+                yield from self._annotate(batch)
+        finally:
+            report = self._lost.report()
+            if report:
+                warnings.warn(report, stacklevel=2)
+
+    def _annotate(self, docs: Sequence[Doc]) -> list[Doc]:
+        try:
+            self.set_annotations(docs, self.predict(docs))
+            return list(docs)
+        except Exception as error:
+            if len(docs) == 1:
+                self.get_error_handler()(self.name, self, list(docs), error)
+                return []
+        return [done for doc in docs for done in self._annotate([doc])]
+
+    def predict(self, docs: Iterable[Doc]) -> list[Annotation]:
+        """Find the mentions of some documents, which are not changed.
+
+        RETURNS (list[Annotation]): For each document its spans and entities.
+        RAISES (ValueError): P010 before the model was initialised or loaded; P011 without labels; P013 in a process
+            forked from one that used a GPU; P023 if a text does not fit the model.
+        """
+        docs = list(docs)
+        texts = {place: text_of(doc) for place, doc in enumerate(docs) if not is_blank(doc)}
+        annotations = [Annotation() for _ in docs]
+        lm = shim_of(self.model).lm
+        if not self.labels:
+            raise ValueError(Errors.P011.format(name=self.name))
+        if lm.device.type == "cuda" and os.getpid() != self._process:
+            raise ValueError(Errors.P013.format())
+        answered = answer_texts(
+            lm,
+            self.scheme,
+            self._label_words(),
+            list(texts.values()),
+            decoding=Decoding(self.options.constrain, self.options.max_answer, self.options.max_row),
+            counters=self.counters,
+        )
+        for (place, text), answers in zip(texts.items(), answered, strict=True):
+            annotations[place] = read_annotation(
+                self.scheme,
+                text,
+                answers,
+                placing=self.options.placing,
+                one_label=self.options.one_label_per_string,
+                lost=self._lost,
+            )
+        return annotations
+
+    def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Annotation]) -> None:
+        """Write what `predict` found to `doc.spans[spans_key]` and `doc.ents`."""
+        for doc, annotation in zip(docs, scores, strict=True):
+            write_annotation(
+                doc, annotation, spans_key=self.options.spans_key, overwrite_ents=self.options.overwrite_ents
+            )
+            if self.options.save_io:
+                answered = [
+                    {"prompt": branch.question, "response": answer.text, "label": branch.label}
+                    for branch, answer in annotation.answered
+                ]
+                doc.user_data.setdefault("llm_io", {})[self.name] = answered
+
+    # Training
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Take over the labels and make or load the model.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives a sample of the training examples.
+        nlp (Language | None): The pipeline.
+        labels (Sequence[str] | Mapping[str, str | None] | None): Names, or names with their words in the prompt; by
+            default the labels of the examples.
+        RAISES (ValueError): P011 if there is no label at all; P016 if the labels are neither a list nor a mapping.
+        """
+        validate_get_examples(get_examples, "PaDeLLMNER.initialize")
+        examples = list(islice(get_examples(), _TOKENIZER_SAMPLE))
+        if labels is not None and (isinstance(labels, str) or not isinstance(labels, (Sequence, Mapping))):
+            raise ValueError(Errors.P016.format(got=type(labels).__name__))
+        if labels is None:
+            labels = sorted({span.label_ for eg in examples for span in gold_spans(eg, self.options.spans_key) or ()})
+        for label in labels:
+            self.add_label(label, labels[label] if isinstance(labels, Mapping) else None)
+        if not self.labels:
+            raise ValueError(Errors.P011.format(name=self.name))
+        self._warn_of_unused_labels(examples)
+        questions = [branch.question for branch in self.scheme.ask(self._label_words())]
+        self.model.initialize(X=[*(eg.reference.text for eg in examples), *questions])
+
+    def _warn_of_unused_labels(self, examples: Sequence[Example]) -> None:
+        used = {span.label_ for eg in examples for span in gold_spans(eg, self.options.spans_key) or ()}
+        unused = [label for label in self.labels if label not in used]
+        unknown = sorted(used.difference(self.labels))
+        if unused:
+            warnings.warn(Warnings.W002.format(labels=", ".join(unused)), stacklevel=3)
+        if unknown:
+            warnings.warn(Warnings.W003.format(labels=", ".join(unknown)), stacklevel=3)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from gold mentions: the group `spans_key` where an example has it, else its entities.
+
+        examples (Iterable[Example]): The examples. Those without annotation and those without words are left out.
+        drop (float): Dropout rate.
+        sgd (Optimizer | None): Updates the weights; None to leave the gradients to `finish_update`.
+        losses (dict[str, float] | None): The mean loss in nats per target is added under the pipe's name.
+        RETURNS (dict[str, float]): The losses.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "PaDeLLMNER.update")
+        trees = self._trees(examples)
+        if not trees:
+            return losses
+        set_dropout_rate(self.model, drop)
+        loss, backprop = self.model.begin_update(trees)
+        backprop(1.0)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def get_loss(self, examples: Iterable[Example], scores: object = None) -> tuple[float, float]:
+        """The mean loss over the targets of some examples, and its gradient with respect to itself (1).
+
+        `scores` is not used: the loss is computed on gold answers, not on predictions.
+        """
+        trees = self._trees(list(examples))
+        return (shim_of(self.model).loss(trees, max_row=self.model.attrs["max_row"]) if trees else 0.0), 1.0
+
+    def _trees(self, examples: Sequence[Example]) -> list[TargetTree]:
+        pieces = shim_of(self.model).lm.pieces
+        words = self._label_words()
+        key = self.options.spans_key
+        return [
+            grow_gold(
+                self.scheme,
+                words,
+                example.predicted.text,
+                gold_mentions(example, key),
+                pieces,
+                weighting=self.options.weighting,
+            )
+            for example in examples
+            if not is_blank(example.predicted) and gold_spans(example, key) is not None
+        ]
+
+    # Saving and loading
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Everything in one message; for models over 4 GiB use `to_disk`.
+
+        RAISES (ValueError): P010 before the model was initialised or loaded; P014 if the model is too large.
+        """
+        parts = {
+            "cfg": lambda: srsly.json_dumps(self.cfg),
+            "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
+            "model": shim_of(self.model).to_bytes,
+        }
+        return util.to_bytes(parts, exclude)
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "PaDeLLMNER":
+        parts = {
+            "cfg": lambda data: self.cfg.update(srsly.json_loads(data)),
+            "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
+            "model": shim_of(self.model).from_bytes,
+        }
+        util.from_bytes(bytes_data, parts, exclude)
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
+        """Write the pipe to a folder: labels, and the model in a folder of its own.
+
+        RAISES (ValueError): P010 before the model was initialised or loaded.
+        """
+        parts = {
+            "cfg": lambda place: srsly.write_json(place, self.cfg),
+            "vocab": lambda place: self.vocab.to_disk(place, exclude=exclude),
+            "model": shim_of(self.model).to_disk,
+        }
+        util.to_disk(path, parts, exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "PaDeLLMNER":
+        """Read the pipe from a folder. A self-contained one needs no network.
+
+        RAISES (ValueError): P027 if a part of the model is missing or broken.
+        """
+        parts = {
+            "cfg": lambda place: self.cfg.update(srsly.read_json(place)),
+            "vocab": lambda place: self.vocab.from_disk(place, exclude=exclude),
+            "model": shim_of(self.model).from_disk,
+        }
+        util.from_disk(path, parts, exclude)
+        return self

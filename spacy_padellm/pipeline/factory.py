@@ -1,0 +1,90 @@
+"""The entry point spaCy loads whenever a pipeline is made on this machine, so nothing heavy is imported here: a broken
+torch must not break pipelines that do not use this component.
+
+spaCy validates settings against these annotations, so they are real types and not strings: no `annotations` future.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from spacy.language import Language
+from thinc.api import Model
+
+from spacy_padellm.types import Scheme
+
+if TYPE_CHECKING:
+    from spacy_padellm.pipeline.component import PaDeLLMNER
+
+DEFAULT_CONFIG: dict[str, Any] = {
+    "model": {"@architectures": "spacy-padellm.FreshCausalLM.v1"},
+    "scheme": {
+        "@misc": "spacy-padellm.PaDeLLM.v1",
+        "prompt": {"@misc": "spacy-padellm.EnglishPrompt.v1"},
+    },
+    "spans_key": "sc",
+    "placing": "ordered",
+    "one_label_per_string": False,
+    "overwrite_ents": False,
+    "constrain": True,
+    "max_answer": 128,
+    "max_row": 4096,
+    "weighting": "tree",
+    "save_io": False,
+    "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
+}
+
+
+@Language.factory(
+    "padellm_ner",
+    assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
+    default_config=DEFAULT_CONFIG,
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_padellm_ner(
+    nlp: Language,
+    name: str,
+    model: Model,
+    scheme: Scheme,
+    spans_key: str,
+    placing: Literal["ordered", "first", "all", "strict"],
+    one_label_per_string: bool,
+    overwrite_ents: bool,
+    constrain: bool,
+    max_answer: int,
+    max_row: int,
+    weighting: Literal["tree", "sequence"],
+    save_io: bool,
+    scorer: Callable | None,
+) -> "PaDeLLMNER":
+    """Named entity recognition with a causal LM that decodes all mentions of a text in parallel.
+
+    model (Model): "spacy-padellm.CausalLM.v1" or "spacy-padellm.FreshCausalLM.v1".
+    scheme (Scheme): What is asked, e.g. "spacy-padellm.PaDeLLM.v1" with a prompt.
+    spans_key (str): All mentions, also nested and overlapping ones, go to `doc.spans[spans_key]`.
+    placing (str): Which occurrence a repeated string takes: "ordered", "first", "all" or "strict".
+    one_label_per_string (bool): Keep only the best-scored label of a string, as the paper does. Wrong where a string
+        may truly carry two labels.
+    overwrite_ents (bool): Replace entities that are already there; otherwise they stay, and ours fill the gaps.
+    constrain (bool): Hold every mention to the strings of the text.
+    max_answer (int): The most pieces of an answer that is not held to the text.
+    max_row (int): The most pieces fed in one step.
+    weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
+    save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
+    scorer (Callable | None): Scores the pipe.
+    RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
+    """
+    # torch is only imported once somebody uses the component.
+    from spacy_padellm.pipeline.component import Options, PaDeLLMNER
+
+    options = Options(
+        spans_key=spans_key,
+        placing=placing,
+        one_label_per_string=one_label_per_string,
+        overwrite_ents=overwrite_ents,
+        constrain=constrain,
+        max_answer=max_answer,
+        max_row=max_row,
+        weighting=weighting,
+        save_io=save_io,
+    )
+    return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

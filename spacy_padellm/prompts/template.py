@@ -1,0 +1,46 @@
+"""The words around texts, labels and mentions. A prompt is text only: which question follows which is the scheme's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The segments of the PaDeLLM format in one language.
+
+    before_text (str): Segment in front of the text.
+    after_text (str): Segment behind the text.
+    before_label (str): Start of the question about a label, up to the label's words.
+    after_label (str): Rest of that question; the count is answered behind it.
+    before_ordinal (str): Start of the question about a mention, up to its ordinal.
+    after_ordinal (str): Rest of that question; the mention is answered behind it.
+    label_words (Mapping[str, str]): Words in the prompt for label names; a label that is not listed stands for itself.
+    repeat_text (int): How often the text stands in the trunk. A decoder reads from left to right, so only a second
+        reading lets a word see what comes after it; every question shares the cost.
+    """
+
+    before_text: str
+    after_text: str
+    before_label: str
+    after_label: str
+    before_ordinal: str
+    after_ordinal: str
+    label_words: Mapping[str, str] = field(default_factory=dict)
+    repeat_text: int = 1
+
+    def trunk(self, text: str) -> tuple[str, ...]:
+        """The segments in front of every question about `text`. The text is a segment of its own, so its pieces do
+        not depend on the prompt."""
+        return (self.before_text, text, self.after_text) * self.repeat_text
+
+    def words(self, label: str) -> str:
+        """The words that stand for a label's name in the prompt."""
+        return self.label_words.get(label, label)
+
+    def ask_label(self, words: str) -> str:
+        return f"{self.before_label}{words}{self.after_label}"
+
+    def ask_mention(self, ordinal: int) -> str:
+        return f"{self.before_ordinal}{ordinal}{self.after_ordinal}"

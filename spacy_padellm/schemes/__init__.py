@@ -1,0 +1,1 @@
+"""Schemes: how entities become questions and answers. Pure text, no model."""
