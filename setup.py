@@ -56,6 +56,9 @@ ENTRY_POINTS = {
         "spacy-padellm.ChinesePrompt.v1": "spacy_padellm.prompts.chinese:build_chinese_prompt_v1",
         "spacy-padellm.LoRA.v1": "spacy_padellm.model.lora:build_lora_v1",
     },
+    "spacy_augmenters": {
+        "spacy-padellm.MentionSwap.v1": "spacy_padellm.training.augment:build_mention_swap_v1",
+    },
     "spacy_scorers": {
         "spacy-padellm.ner_scorer.v1": "spacy_padellm.pipeline.scorer:make_ner_scorer_v1",
     },

@@ -32,6 +32,8 @@ class Warnings(metaclass=Coded):
     W001 = "Not everything the model answered became a span: {lost}. For instance {example}."
     W002 = "No training example has these labels, so the model will learn to answer 0 for them: {labels}."
     W003 = "The training examples have labels that are not asked about, and their mentions are left out: {labels}."
+    W040 = "{path}: {count} broken records were left out. The first: {first}"
+    W041 = "{count} of {mentions} mentions were left out: {reasons}."
 
 
 class Errors(metaclass=Coded):
@@ -85,6 +87,26 @@ class Errors(metaclass=Coded):
     )
 
     # P100-P129: files and converters.
+    P100 = (
+        "{path}, line {line}: {problem}. Expected one JSON object a line: "
+        '{{"text": str, "spans": [[start, end, label], ...]}}, with "tokens": [str, ...] if the tokens are known. '
+        "Mend the line, or leave broken lines out with --on-error skip."
+    )
+    P101 = "{path}, line {line}, column {column}: not JSON: {problem}. The rest of the file cannot be read."
+    P102 = (
+        '{path}, query {query}: {problem}. Expected {{"data": [{{"text": str}}, {{"text": str, "entity": label}}, '
+        "...]}}. Mend the query, or leave broken queries out with --on-error skip."
+    )
+    P103 = '{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}.'
+    P104 = "There is no format {name!r}. Choose one of: {names}."
+    P105 = "{path}: no records came out of it. {skipped} were left out as broken."
+    P106 = "{path}, line {line}: not UTF-8: {problem}."
+    P107 = "There is no policy {policy!r} for mentions off token borders. Choose one of: {policies}."
+    P108 = "There is no data set {name!r}. Choose one of: {names}."
+    P109 = "{path} is not a .spacy file, or a damaged one: {problem}. Write it anew with 'spacy padellm convert'."
+    P110 = "{path}: expected a .spacy file, a folder of them, or a .cfg file with [corpora], got {got}."
+    P111 = "The data set '{name}' has {got} training queries, too few to take {size} of them for the dev part."
+    P112 = "{path}: the file is not the one that was published: its MD5 is {got}, expected {expected}."
 
     # P130-P149: spans and benchmarks input.
     P130 = "There is no placing policy {policy!r}. Choose one of: {policies}."

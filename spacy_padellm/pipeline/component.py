@@ -43,12 +43,15 @@ class Options:
     max_answer: int
     max_row: int
     weighting: Weighting
+    copy_weight: float
     save_io: bool
 
     def __post_init__(self) -> None:
         for name in ("max_answer", "max_row"):
             if getattr(self, name) < 1:
                 raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=getattr(self, name)))
+        if self.copy_weight < 0:
+            raise ValueError(Errors.P001.format(name="copy_weight", expected="at least 0", got=self.copy_weight))
 
 
 class PaDeLLMNER(TrainablePipe):
@@ -289,6 +292,7 @@ class PaDeLLMNER(TrainablePipe):
                 gold_mentions(example, key),
                 pieces,
                 weighting=self.options.weighting,
+                copy_weight=self.options.copy_weight,
             )
             for example in examples
             if not is_blank(example.predicted) and gold_spans(example, key) is not None

@@ -29,6 +29,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_answer": 128,
     "max_row": 4096,
     "weighting": "tree",
+    "copy_weight": 0.0,
     "save_io": False,
     "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
 }
@@ -53,6 +54,7 @@ def make_padellm_ner(
     max_answer: int,
     max_row: int,
     weighting: Literal["tree", "sequence"],
+    copy_weight: float,
     save_io: bool,
     scorer: Callable | None,
 ) -> "PaDeLLMNER":
@@ -69,6 +71,8 @@ def make_padellm_ner(
     max_answer (int): The most pieces of an answer that is not held to the text.
     max_row (int): The most pieces fed in one step.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
+    copy_weight (float): Weight of an auxiliary loss on the text's later readings, for prompts with `repeat_text` above
+        1: a small decoder learns to copy from it. 0 for none.
     save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
     scorer (Callable | None): Scores the pipe.
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
@@ -85,6 +89,7 @@ def make_padellm_ner(
         max_answer=max_answer,
         max_row=max_row,
         weighting=weighting,
+        copy_weight=copy_weight,
         save_io=save_io,
     )
     return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

@@ -14,6 +14,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 from spacy.training import Example
+from spacy.util import fix_random_seed
 
 TINY = {
     "@architectures": "spacy-padellm.FreshCausalLM.v1",
@@ -37,7 +38,8 @@ def examples(nlp: Language) -> list[Example]:
 
 
 def train() -> Language:
-    """RETURNS (Language): A pipeline whose loss has fallen to a fifth of what it began with."""
+    """RETURNS (Language): A pipeline that knows its three examples: the loss has fallen to a fiftieth."""
+    fix_random_seed(0)
     nlp = spacy.blank("en")
     nlp.add_pipe("padellm_ner", config={"model": TINY})
     optimizer = nlp.initialize(lambda: examples(nlp))
@@ -47,7 +49,7 @@ def train() -> Language:
         losses: dict[str, float] = {}
         nlp.update(examples(nlp), sgd=optimizer, losses=losses)
         seen.append(losses["padellm_ner"])
-        if seen[-1] < seen[0] / 5:
+        if seen[-1] < seen[0] / 50:
             return nlp
     raise SystemExit(f"the loss did not fall: {seen[0]:.3f} at first, {seen[-1]:.3f} after {MOST_UPDATES} updates")
 

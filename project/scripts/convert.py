@@ -1,0 +1,74 @@
+"""Published files of one data set to gold documents: train, dev and test, and the labels' words in the prompt.
+
+    python project/scripts/convert.py snips_screening project/assets project/corpus/snips_screening
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import spacy
+import srsly
+from wasabi import msg
+
+from spacy_padellm.cli.convert import print_summary
+from spacy_padellm.data.catalogue import PARTS, data_set
+from spacy_padellm.data.docs import to_doc_bin
+from spacy_padellm.data.splits import count_doubles, without_doubles
+
+
+def convert(name: str, assets: Path, output: Path, *, doubles: str = "keep", limit: int = 0) -> dict[str, Any]:
+    """Convert one data set of the catalogue.
+
+    name (str): Its name in the catalogue.
+    assets (Path): Folder of the published files.
+    output (Path): Folder for train.spacy, dev.spacy, test.spacy, labels.json and summary.json.
+    doubles (str): "keep" the training part as published, or "drop" the texts that stand earlier in train, or in dev
+        or test.
+    limit (int): Take only so many texts of each part, 0 for all: to try the project out.
+    RETURNS (dict[str, Any]): What was done, as in summary.json.
+    """
+    entry = data_set(name)
+    parts = entry.read(assets)
+    told: dict[str, Any] = {
+        "dataset": name,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "doubles": {"rule": doubles, **count_doubles(parts["train"], parts["dev"], parts["test"])._asdict()},
+    }
+    if doubles == "drop":
+        parts["train"] = without_doubles(parts["train"], parts["dev"], parts["test"])
+    nlp = spacy.blank(entry.lang)
+    output.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        records = parts[part][:limit] if limit else parts[part]
+        doc_bin, summary = to_doc_bin(records, nlp)
+        doc_bin.to_disk(output / f"{part}.spacy")
+        msg.divider(f"{entry.title}: {part}")
+        print_summary(summary, 0)
+        told[part] = {**summary.figures(), "labels": dict(sorted(summary.labels.items()))}
+    srsly.write_json(output / "labels.json", dict(entry.labels))
+    srsly.write_json(output / "summary.json", told)
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Convert a data set of the catalogue to .spacy files.")
+    parser.add_argument("name", help="its name in the catalogue")
+    parser.add_argument("assets", type=Path, help="folder of the published files")
+    parser.add_argument("output", type=Path, help="folder for the .spacy files")
+    parser.add_argument("--doubles", choices=("keep", "drop"), default="keep", help="training texts that are not new")
+    parser.add_argument("--limit", type=int, default=0, help="take only so many texts of each part")
+    options = vars(parser.parse_args())
+    told = convert(options.pop("name"), options.pop("assets"), options.pop("output"), **options)
+    found = told["doubles"]
+    msg.info(
+        f"Doubles, case and white space aside: {found['within']} training texts stand earlier in train, "
+        f"{found['dev']} dev and {found['test']} test texts stand in train ({found['rule']})"
+    )
+
+
+if __name__ == "__main__":
+    main()
