@@ -80,7 +80,7 @@ class Errors(metaclass=Coded):
         "Models of the family '{family}' cannot be used: '{name}' failed the check that a packed tree equals its "
         "paths run alone: {reason}. Choose a model of another family; Llama, Qwen2, Qwen3 and Mistral pass."
     )
-    P026 = "The device {device!r} was asked for, but torch sees no GPU. Set 'device' to \"auto\" or \"cpu\"."
+    P026 = 'The device {device!r} was asked for, but torch sees no GPU. Set \'device\' to "auto" or "cpu".'
     P027 = (
         "The {what} '{name}' could not be loaded: {reason}. Expected a hub id, or a local folder with config.json, "
         "*.safetensors and tokenizer.json."
@@ -97,7 +97,7 @@ class Errors(metaclass=Coded):
         '{path}, query {query}: {problem}. Expected {{"data": [{{"text": str}}, {{"text": str, "entity": label}}, '
         "...]}}. Mend the query, or leave broken queries out with --on-error skip."
     )
-    P103 = '{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}.'
+    P103 = "{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}."
     P104 = "There is no format {name!r}. Choose one of: {names}."
     P105 = "{path}: no records came out of it. {skipped} were left out as broken."
     P106 = "{path}, line {line}: not UTF-8: {problem}."

@@ -31,6 +31,7 @@ class Branch:
     copies (bool): The answer must stand in the text, from a token's start to a token's end.
     closer (str): The segment that follows a non-final answer: its first piece ends the answer just as the
         end-of-sequence piece does. Empty where only the end-of-sequence piece ends the answer.
+    limit (int): The most pieces the answer may have; 0 for the decoder's own limit.
     """
 
     question: str
@@ -39,6 +40,7 @@ class Branch:
     parent: Branch | None = None
     copies: bool = False
     closer: str = ""
+    limit: int = 0
 
 
 class Answer(NamedTuple):

@@ -1,6 +1,8 @@
 """Remove folders that the project made: `rm -r` for machines without one.
 
     python project/scripts/clean.py project/corpus project/training
+
+Each must lie in the folder `project`.
 """
 
 from __future__ import annotations

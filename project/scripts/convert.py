@@ -1,6 +1,8 @@
 """Published files of one data set to gold documents: train, dev and test, and the labels' words in the prompt.
 
     python project/scripts/convert.py snips_screening project/assets project/corpus/snips_screening
+
+The folder gets train.spacy, dev.spacy, test.spacy, labels.json and summary.json.
 """
 
 from __future__ import annotations

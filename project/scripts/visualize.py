@@ -45,7 +45,8 @@ tr.differs td:first-child {{ border-left: 4px solid #c33 }}
 </head>
 <body>
 <h1>{title}</h1>
-<p>{summary} Outlined: predicted but not gold. Dashed: gold but not predicted. The numbers are the pipeline's scores.</p>
+<p>{summary}</p>
+<p>Outlined: predicted but not gold. Dashed: gold but not predicted. The numbers are the pipeline's scores.</p>
 <table>
 <thead><tr><th>text</th><th>gold</th><th>predicted</th></tr></thead>
 <tbody>

@@ -18,16 +18,21 @@ from .root import app, coded_errors
 
 @app.command("convert")
 def convert_cli(
-    # fmt: off
     input_path: Path = typer.Argument(..., help="File to convert", exists=True, dir_okay=False),
     output_path: Path = typer.Argument(..., help="The .spacy file to write"),
-    format: str = typer.Option("auto", "--format", "-f", help="Format of the file: snips, jsonl, or auto to go by its suffix"),  # noqa: E501
+    format: str = typer.Option(
+        "auto", "--format", "-f", help="Format of the file: snips, jsonl, or auto to go by its suffix"
+    ),
     lang: str = typer.Option("en", "--lang", "-l", help="Language code, for the tokenizer"),
     spans_key: str = typer.Option("sc", "--spans-key", "-sk", help="Span group that takes all mentions"),
-    on_unaligned: str = typer.Option("split", "--on-unaligned", "-u", help="Mentions off token borders: split the token in the gold document, expand the mention, or skip it"),  # noqa: E501
+    on_unaligned: str = typer.Option(
+        "split",
+        "--on-unaligned",
+        "-u",
+        help="Mentions off token borders: split the token in the gold document, expand the mention, or skip it",
+    ),
     on_error: str = typer.Option("stop", "--on-error", "-e", help="At a broken record: stop, or skip it"),
     use_tokens: bool = typer.Option(False, "--use-tokens", "-t", help="Take the file's own tokens where it has them"),
-    # fmt: on
 ) -> None:
     """Convert a file with entities to a .spacy file. All mentions go to a span group, those that do not overlap to
     doc.ents too, the longest first. White space at a mention's edges is trimmed. What was changed or left out is

@@ -24,15 +24,17 @@ OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 @app.command("debug", context_settings=OVERRIDES)
 def debug_cli(
-    # fmt: off
     ctx: typer.Context,
-    path: Path = typer.Argument(..., help="Training config (its corpora are checked), .spacy file, or folder of .spacy files", exists=True),  # noqa: E501
+    path: Path = typer.Argument(
+        ..., help="Training config (its corpora are checked), .spacy file, or folder of .spacy files", exists=True
+    ),
     lang: str = typer.Option("en", "--lang", "-l", help="Language code, for the tokenizer; a config names its own"),
     spans_key: str = typer.Option("sc", "--spans-key", "-sk", help="Span group with all mentions"),
     limit: int = typer.Option(99, "--limit", "-n", help="Most mentions of one label in one text"),
     output: Path | None = typer.Option(None, "--output", "-o", help="JSON file to write the counts to"),
-    code: Path | None = typer.Option(None, "--code", "-c", help="Python file with registered functions that the config needs"),  # noqa: E501
-    # fmt: on
+    code: Path | None = typer.Option(
+        None, "--code", "-c", help="Python file with registered functions that the config needs"
+    ),
 ) -> None:
     """Check training data: labels and counts, white space at mentions' edges, mentions across sentences, mentions that
     no prediction can reach, counts over the limit, mentions that doc.ents cannot hold, doubles, the longest texts.

@@ -21,6 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, get_args
 
 from spacy.language import Language
@@ -114,9 +115,7 @@ def to_doc_bin(
 ) -> tuple[DocBin, Summary]:
     """All records as one `DocBin`, and what was done. Warns (W041) once if mentions were left out."""
     summary = Summary()
-    docs = to_docs(
-        records, nlp, on_unaligned=on_unaligned, spans_key=spans_key, use_tokens=use_tokens, summary=summary
-    )
+    docs = to_docs(records, nlp, on_unaligned=on_unaligned, spans_key=spans_key, use_tokens=use_tokens, summary=summary)
     doc_bin = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE"], docs=docs)
     lost = {"blank": summary.blank, "given twice": summary.repeated, "off token borders": summary.skipped}
     if any(lost.values()):
@@ -168,7 +167,7 @@ def _cut(doc: Doc, edges: set[int], golds: list[Gold], summary: Summary) -> Doc:
         inside = ordered[bisect.bisect_right(ordered, first) : bisect.bisect_left(ordered, last)]
         cuts.update(inside)
         borders = [first, *inside, last]
-        words += [doc.text[start:end] for start, end in zip(borders[:-1], borders[1:], strict=True)]
+        words += [doc.text[start:end] for start, end in pairwise(borders)]
         spaces += [False] * len(inside) + [bool(token.whitespace_)]
     summary.unaligned += sum(not cuts.isdisjoint((gold.start, gold.end)) for gold in golds)
     return Doc(doc.vocab, words=words, spaces=spaces) if cuts else doc

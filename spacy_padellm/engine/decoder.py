@@ -1,4 +1,4 @@
-"""Greedy decoding of a forest. Each step feeds whatever is ready: there is no barrier between questions or documents."""
+"""Greedy decoding of a forest. A step feeds whatever is ready: no barrier between questions or documents."""
 
 from __future__ import annotations
 

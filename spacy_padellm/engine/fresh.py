@@ -1,4 +1,4 @@
-"""A small Llama-type decoder with a tokenizer trained on the user's own texts, for machines without a pretrained model."""
+"""A small Llama-type decoder and a tokenizer trained on the user's texts, where no pretrained model is at hand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from spacy_padellm.engine.attention import FOREST
+from spacy_padellm.engine.induction import start_copying
 
 END = "</s>"
 
@@ -33,32 +34,35 @@ class FreshShape:
     rope_theta: float
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], questions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer, to be used with `Pieces(..., leading_blank=True)`.
 
     It is trained on the distinct words of the texts, each with a blank in front, so that rare words, too, are cut into
-    pieces that other words share.
+    pieces that other words share. Words of the questions stand in every tree, so they are kept whole.
 
-    texts (Iterable[str]): Training texts and the segments of the prompt.
+    texts (Iterable[str]): Training texts.
+    questions (Iterable[str]): The segments of the prompt.
     vocab_size (int): The most pieces.
     RETURNS (PreTrainedTokenizerFast): The tokenizer; its end-of-sequence piece is "</s>".
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    words = dict.fromkeys(f" {word}" for text in texts for word in text.split())
+    words = list(dict.fromkeys(f" {word}" for text in texts for word in text.split()))
+    # Digits are counts and ordinals.
+    asked = [*questions, *(f" {digit}" for digit in range(10))]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[END],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(words, trainer)
+    tokenizer.train_from_iterator([*words, *asked * (1 + len(words) // len(asked))], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
 
 def build_decoder(shape: FreshShape, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> PreTrainedModel:
-    """A Llama decoder with random weights, input and output embeddings tied.
+    """A Llama decoder with random weights that begins able to copy; input and output embeddings are tied.
 
     RETURNS (PreTrainedModel): In float32, on the CPU, in evaluation mode.
     """
@@ -71,6 +75,8 @@ def build_decoder(shape: FreshShape, tokenizer: PreTrainedTokenizerFast, *, seed
         num_key_value_heads=shape.n_heads,
         max_position_embeddings=shape.max_positions,
         rope_theta=shape.rope_theta,
+        attention_bias=True,
+        initializer_range=0.03,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -79,4 +85,5 @@ def build_decoder(shape: FreshShape, tokenizer: PreTrainedTokenizerFast, *, seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, attn_implementation=FOREST)
+        start_copying(model, rope_theta=shape.rope_theta)
     return model.eval()

@@ -151,7 +151,8 @@ class Growth:
             if growing.copy is not None:
                 growing.copy = self._copies().advance(growing.copy, piece)
             # A copied answer ends by itself, at the text's end at the latest.
-            if len(growing.pieces) < self._max_answer or (growing.copy is not None and growing.script is None):
+            limit = growing.branch.limit or self._max_answer
+            if len(growing.pieces) < limit or (growing.copy is not None and growing.script is None):
                 self._growing.setdefault(growing.node, []).append(growing)
             else:
                 self._finish(growing, Finish.LIMIT)
@@ -196,4 +197,3 @@ class Growth:
         if node != ROOT and self.tree.depths[node] >= self._max_positions:
             depth = self.tree.depths[node] + 1
             raise ValueError(Errors.P023.format(limit=self._max_positions, got=depth, text=self._request.text[:60]))
-

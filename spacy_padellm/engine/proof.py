@@ -95,9 +95,7 @@ def _alone_logits(lm: LanguageModel, tree: Tree) -> Tensor:
 def _own_attention(lm: LanguageModel) -> Iterator[None]:
     """The model with the attention it came with, not the forest's."""
     configs = {id(part.config): part.config for part in lm.model.modules() if hasattr(part, "config")}
-    forest = [
-        config for config in configs.values() if getattr(config, "_attn_implementation", None) == FOREST
-    ]
+    forest = [config for config in configs.values() if getattr(config, "_attn_implementation", None) == FOREST]
     for config in forest:
         config._attn_implementation = "eager"
     try:

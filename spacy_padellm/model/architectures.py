@@ -102,11 +102,16 @@ def shim_of(model: Model[Sequence[TargetTree], float]) -> CausalLMShim:
     return shim
 
 
-def init(model: Model[Sequence[TargetTree], float], X: Sequence[str] | None = None, Y: object = None) -> None:
-    """Make the causal LM, unless one is loaded. `X` are training texts and prompt segments."""
+def init(
+    model: Model[Sequence[TargetTree], float],
+    X: tuple[Sequence[str], Sequence[str]] | None = None,
+    Y: object = None,
+) -> None:
+    """Make the causal LM, unless one is loaded. `X` are training texts, and the segments of the prompt."""
     shim = shim_of(model)
     if not shim.loaded:
-        shim.create(X or ())
+        texts, questions = X or ((), ())
+        shim.create(texts, questions)
 
 
 def forward(

@@ -51,9 +51,9 @@ class CausalLMShim(PyTorchShim):
             raise ValueError(Errors.P010.format())
         return self._lm
 
-    def create(self, texts: Sequence[str]) -> None:
-        """Make the model as it is at the start of training."""
-        self._hold(self.source.create(texts))
+    def create(self, texts: Sequence[str], questions: Sequence[str]) -> None:
+        """Make the model as it is at the start of training. `questions` are the segments of the prompt."""
+        self._hold(self.source.create(texts, questions))
 
     def _hold(self, lm: LanguageModel) -> None:
         _calm_forks()

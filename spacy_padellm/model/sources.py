@@ -34,8 +34,8 @@ _FOLLOWS_TRAINING = 1e-6
 class Source(Protocol):
     """Makes, saves and loads one kind of causal LM."""
 
-    def create(self, texts: Sequence[str]) -> LanguageModel:
-        """The model at the start of training. `texts` are training texts and prompt segments."""
+    def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
+        """The model at the start of training. `questions` are the segments of the prompt."""
         ...
 
     def save(self, lm: LanguageModel, folder: Path) -> None: ...
@@ -60,8 +60,8 @@ class FreshSource:
     device: str
     seed: int
 
-    def create(self, texts: Sequence[str]) -> LanguageModel:
-        tokenizer = train_tokenizer(texts, self.shape.vocab_size)
+    def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
+        tokenizer = train_tokenizer(texts, questions, self.shape.vocab_size)
         model = build_decoder(self.shape, tokenizer, seed=self.seed)
         return _proved(model, tokenizer, self.device, "fresh decoder", leading_blank=True)
 
@@ -100,7 +100,7 @@ class PretrainedSource:
     device: str
     self_contained: bool
 
-    def create(self, texts: Sequence[str]) -> LanguageModel:
+    def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
         model, tokenizer = self._base(self.reference)
         if self.lora is not None:
             model = get_peft_model(model, _peft_config(self.lora))
@@ -131,9 +131,7 @@ class PretrainedSource:
             try:
                 model = PeftModel.from_pretrained(model, str(folder / "adapter"), is_trainable=True)
             except (OSError, ValueError, RuntimeError, KeyError) as error:
-                raise ValueError(
-                    Errors.P027.format(what="adapter", name=folder / "adapter", reason=error)
-                ) from error
+                raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=error)) from error
         elif self.lora is not None:
             reason = "there is no such folder"
             raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=reason))

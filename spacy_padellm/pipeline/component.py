@@ -1,6 +1,7 @@
 """The spaCy component: thin. It reads documents, has their questions answered, and writes what was found."""
 
 import os
+import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +18,16 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from spacy_padellm.backends.local import answer_texts
+from spacy_padellm.backends.local import Text, answer_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
 from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
 from spacy_padellm.spans.resolve import Policy
+from spacy_padellm.training.copying import draw_copy_task
 from spacy_padellm.training.targets import TargetTree, Weighting, grow_gold
-from spacy_padellm.types import Scheme
+from spacy_padellm.types import Mention, Scheme
 
 _TOKENIZER_SAMPLE = 20_000
 """Documents whose texts a fresh tokenizer is trained on, at most."""
@@ -43,15 +45,18 @@ class Options:
     max_answer: int
     max_row: int
     weighting: Weighting
-    copy_weight: float
+    absent_labels: int | None
+    copy_share: float
     save_io: bool
 
     def __post_init__(self) -> None:
         for name in ("max_answer", "max_row"):
             if getattr(self, name) < 1:
                 raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=getattr(self, name)))
-        if self.copy_weight < 0:
-            raise ValueError(Errors.P001.format(name="copy_weight", expected="at least 0", got=self.copy_weight))
+        if self.absent_labels is not None and self.absent_labels < 0:
+            raise ValueError(Errors.P001.format(name="absent_labels", expected="at least 0", got=self.absent_labels))
+        if not 0 <= self.copy_share <= 1:
+            raise ValueError(Errors.P001.format(name="copy_share", expected="between 0 and 1", got=self.copy_share))
 
 
 class PaDeLLMNER(TrainablePipe):
@@ -229,8 +234,15 @@ class PaDeLLMNER(TrainablePipe):
         if not self.labels:
             raise ValueError(Errors.P011.format(name=self.name))
         self._warn_of_unused_labels(examples)
-        questions = [branch.question for branch in self.scheme.ask(self._label_words())]
-        self.model.initialize(X=[*(eg.reference.text for eg in examples), *questions])
+        texts = [example.reference.text for example in examples]
+        self.model.initialize(X=(texts, self._prompt_segments()))
+
+    def _prompt_segments(self) -> list[str]:
+        """The segments that stand in most trees: around a text, the questions about labels and a few mentions."""
+        branches = self.scheme.ask(self._label_words())
+        follows = [follow for branch in branches for follow in self.scheme.follow(branch, "9")]
+        segments = [*self.scheme.trunk(""), *(branch.question for branch in [*branches, *follows])]
+        return list(dict.fromkeys(segment for segment in segments if segment))
 
     def _warn_of_unused_labels(self, examples: Sequence[Example]) -> None:
         used = {span.label_ for eg in examples for span in gold_spans(eg, self.options.spans_key) or ()}
@@ -281,22 +293,29 @@ class PaDeLLMNER(TrainablePipe):
         return (shim_of(self.model).loss(trees, max_row=self.model.attrs["max_row"]) if trees else 0.0), 1.0
 
     def _trees(self, examples: Sequence[Example]) -> list[TargetTree]:
-        pieces = shim_of(self.model).lm.pieces
-        words = self._label_words()
         key = self.options.spans_key
         return [
-            grow_gold(
-                self.scheme,
-                words,
-                example.predicted.text,
-                gold_mentions(example, key),
-                pieces,
-                weighting=self.options.weighting,
-                copy_weight=self.options.copy_weight,
-            )
+            self._tree(text_of(example.predicted), gold_mentions(example, key))
             for example in examples
             if not is_blank(example.predicted) and gold_spans(example, key) is not None
         ]
+
+    def _tree(self, text: Text, gold: Sequence[Mention]) -> TargetTree:
+        words = self._label_words()
+        if self.options.absent_labels is not None:
+            present = {mention.label for mention in gold}
+            absent = [label for label in words if label not in present]
+            asked = present.union(random.sample(absent, min(self.options.absent_labels, len(absent))))
+            words = {label: words[label] for label in words if label in asked}
+        return grow_gold(
+            self.scheme,
+            words,
+            text.string,
+            gold,
+            shim_of(self.model).lm.pieces,
+            weighting=self.options.weighting,
+            copy_task=draw_copy_task(*text) if random.random() < self.options.copy_share else None,
+        )
 
     # Saving and loading
 
@@ -313,7 +332,7 @@ class PaDeLLMNER(TrainablePipe):
         return util.to_bytes(parts, exclude)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "PaDeLLMNER":
-        parts = {
+        parts: dict[str, Callable[[bytes], Any]] = {
             "cfg": lambda data: self.cfg.update(srsly.json_loads(data)),
             "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
             "model": shim_of(self.model).from_bytes,
@@ -338,7 +357,7 @@ class PaDeLLMNER(TrainablePipe):
 
         RAISES (ValueError): P027 if a part of the model is missing or broken.
         """
-        parts = {
+        parts: dict[str, Callable[[Path], Any]] = {
             "cfg": lambda place: self.cfg.update(srsly.read_json(place)),
             "vocab": lambda place: self.vocab.from_disk(place, exclude=exclude),
             "model": shim_of(self.model).from_disk,

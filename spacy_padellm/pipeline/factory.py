@@ -29,7 +29,8 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_answer": 128,
     "max_row": 4096,
     "weighting": "tree",
-    "copy_weight": 0.0,
+    "absent_labels": None,
+    "copy_share": 0.0,
     "save_io": False,
     "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
 }
@@ -54,7 +55,8 @@ def make_padellm_ner(
     max_answer: int,
     max_row: int,
     weighting: Literal["tree", "sequence"],
-    copy_weight: float,
+    absent_labels: int | None,
+    copy_share: float,
     save_io: bool,
     scorer: Callable | None,
 ) -> "PaDeLLMNER":
@@ -71,8 +73,10 @@ def make_padellm_ner(
     max_answer (int): The most pieces of an answer that is not held to the text.
     max_row (int): The most pieces fed in one step.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
-    copy_weight (float): Weight of an auxiliary loss on the text's later readings, for prompts with `repeat_text` above
-        1: a small decoder learns to copy from it. 0 for none.
+    absent_labels (int | None): How many labels without a mention are asked about a training text, drawn anew each
+        time; None for all of them. Fewer make smaller trees.
+    copy_share (float): Share of the training texts with one more question, which asks to repeat some of the text: a
+        small decoder learns to copy from it.
     save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
     scorer (Callable | None): Scores the pipe.
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
@@ -89,7 +93,8 @@ def make_padellm_ner(
         max_answer=max_answer,
         max_row=max_row,
         weighting=weighting,
-        copy_weight=copy_weight,
+        absent_labels=absent_labels,
+        copy_share=copy_share,
         save_io=save_io,
     )
     return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

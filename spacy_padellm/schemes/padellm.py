@@ -41,7 +41,12 @@ class PaDeLLM:
 
     def ask(self, labels: Mapping[str, str]) -> list[Branch]:
         closer = self.prompt.ask_mention(1)
-        return [Branch(self.prompt.ask_label(words), label, closer=closer) for label, words in labels.items()]
+        # A model that has not learnt to count may write digits for ever; two pieces more than the highest count has
+        # digits leave room for a blank in front and still show that the count is too high.
+        limit = len(str(self.max_mentions)) + 2
+        return [
+            Branch(self.prompt.ask_label(words), label, closer=closer, limit=limit) for label, words in labels.items()
+        ]
 
     def follow(self, branch: Branch, answer: str) -> list[Branch]:
         count = None if branch.ordinal else read_count(answer)

@@ -1,7 +1,9 @@
-"""Training texts with other mentions in them, so that a small model learns to copy and not to recite."""
+"""Training texts with other mentions in them, so that a small model learns to find and copy and not to recite."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -9,75 +11,102 @@ from spacy.training import Example
 
 from spacy_padellm.errors import Errors
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_REMEMBERED = 5000
-"""Words and mentions a swapper draws from, at most of each kind."""
+_MOST_MENTIONS = 5000
+"""Mentions remembered of a label, at most."""
+
+_MOST_WORDS = 6
+"""Words of a mention made of single words, at most."""
+
+
+@dataclass
+class _Seen:
+    """The mentions of one label so far, and how many of them were new when they came."""
+
+    mentions: list[list[str]] = field(default_factory=list)
+    distinct: set[tuple[str, ...]] = field(default_factory=set)
+    count: int = 0
+
+    @property
+    def openness(self) -> float:
+        """Near 1 for labels that can be anything (titles), near 0 for a few fixed phrases."""
+        return len(self.distinct) / self.count
 
 
 class MentionSwapper:
-    """An augmenter that puts other words in the place of mentions; labels and the words around them stay.
+    """An augmenter that puts other words in the place of mentions; labels, and most words around them, stay.
 
-    A swapped mention becomes, with equal chances: a mention of the same label that was seen before, some words that
-    were seen before, or as many made-up words.
+    Some mentions are swapped for another of the same label. The more open a label is, the more often its mentions are
+    also made anew: from the head of one mention and the tail of another, or from single words, some of them made up.
+    Texts with overlapping mentions, or without annotation, stay as they are.
 
-    level (float): Share of the documents in which mentions are swapped.
-    share (float): Share of the mentions swapped in such a document.
-    max_words (int): The most words of a mention made of single words.
+    share (float): Share of the mentions that are swapped at first.
+    final_share (float): The same after `settle_after` examples; in between it falls steadily.
+    settle_after (int): See above.
+    noise (float): Share of the words outside mentions that are replaced, and of all words whose case is changed.
     spans_key (str): The span group with the gold mentions; without it, the entities are taken.
     seed (int): Seed of all draws.
     """
 
-    def __init__(self, *, level: float, share: float, max_words: int, spans_key: str, seed: int) -> None:
-        self._level = level
+    def __init__(
+        self, *, share: float, final_share: float, settle_after: int, noise: float, spans_key: str, seed: int
+    ) -> None:
         self._share = share
-        self._max_words = max_words
+        self._final_share = final_share
+        self._settle_after = settle_after
+        self._noise = noise
         self._spans_key = spans_key
         self._draw = random.Random(seed)
-        self._words: list[str] = []
-        self._mentions: dict[str, list[list[str]]] = {}
+        self._words: dict[str, None] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._examples = 0
 
     def __call__(self, nlp: Language, example: Example) -> Iterator[Example]:
-        doc = example.reference
-        spans = _flat_spans(doc, self._spans_key)
+        spans = _flat_spans(example.reference, self._spans_key)
         if spans is None:
             yield example
             return
-        self._remember(doc, spans)
-        if self._draw.random() >= self._level:
-            yield example
-            return
-        swapped = self._swap(doc, spans)
+        self._remember(example.reference, spans)
+        swapped = self._swap(example.reference, spans)
+        self._examples += 1
         yield Example(nlp.make_doc(swapped.text), swapped)
 
-    def _remember(self, doc: Doc, spans: Sequence[Span]) -> None:
-        for word in (token.text for token in doc if token.is_alpha):
-            self._keep(self._words, word)
-        for span in spans:
-            self._keep(self._mentions.setdefault(span.label_, []), [token.text for token in span])
+    def _chance(self) -> float:
+        settled = min(1.0, self._examples / self._settle_after)
+        return self._share + (self._final_share - self._share) * settled
 
-    def _keep(self, store: list, item: object) -> None:  # type: ignore[type-arg]
-        if len(store) < _REMEMBERED:
-            store.append(item)
-        else:
-            store[self._draw.randrange(_REMEMBERED)] = item
+    def _remember(self, doc: Doc, spans: Sequence[Span]) -> None:
+        self._words.update(dict.fromkeys(token.text for token in doc if token.is_alpha))
+        for span in spans:
+            seen = self._seen.setdefault(span.label_, _Seen())
+            words = [token.text for token in span]
+            seen.count += 1
+            seen.distinct.add(tuple(words))
+            if len(seen.mentions) < _MOST_MENTIONS:
+                seen.mentions.append(words)
+            else:
+                seen.mentions[self._draw.randrange(_MOST_MENTIONS)] = words
 
     def _swap(self, doc: Doc, spans: Sequence[Span]) -> Doc:
         words: list[str] = []
         blanks: list[bool] = []
         places: list[tuple[int, int, str]] = []
         done = 0
+        vocabulary = list(self._words)
         for span in spans:
-            _copy(doc, done, span.start, words, blanks)
+            self._copy_around(doc[done : span.start], vocabulary, words, blanks)
             start = len(words)
-            if self._draw.random() < self._share:
-                new = self._other(span)
+            if self._draw.random() < self._chance():
+                new = self._other(self._seen[span.label_])
                 words += new
                 blanks += [True] * (len(new) - 1) + [bool(span[-1].whitespace_)]
             else:
-                _copy(doc, span.start, span.end, words, blanks)
+                words += [token.text for token in span]
+                blanks += [bool(token.whitespace_) for token in span]
+            if self._draw.random() < self._noise:
+                words[start:] = [word.lower() for word in words[start:]]
             places.append((start, len(words), span.label_))
             done = span.end
-        _copy(doc, done, len(doc), words, blanks)
+        self._copy_around(doc[done:], vocabulary, words, blanks)
         swapped = Doc(doc.vocab, words=words, spaces=blanks)
         made = [Span(swapped, start, end, label=label) for start, end, label in places]
         swapped.set_ents(made)
@@ -85,47 +114,83 @@ class MentionSwapper:
             swapped.spans[self._spans_key] = made
         return swapped
 
-    def _other(self, span: Span) -> list[str]:
-        kind = self._draw.randrange(3)
-        if kind == 0:
-            return list(self._draw.choice(self._mentions[span.label_]))
-        count = self._draw.randint(1, self._max_words)
-        if kind == 1 and self._words:
-            return [self._draw.choice(self._words) for _ in range(count)]
-        return [self._made_up() for _ in range(count)]
+    def _copy_around(self, part: Span, vocabulary: list[str], words: list[str], blanks: list[bool]) -> None:
+        for token in part:
+            word, chance = token.text, self._draw.random()
+            if token.is_alpha and chance < self._noise:
+                word = self._draw.choice(vocabulary) if self._draw.random() < 0.5 else self._made_up()
+            elif token.is_alpha and chance < 2 * self._noise:
+                word = word.lower() if self._draw.random() < 0.5 else word.capitalize()
+            words.append(word)
+            blanks.append(bool(token.whitespace_))
+
+    def _other(self, seen: _Seen) -> list[str]:
+        mention, kind = self._draw.choice(seen.mentions), self._draw.random()
+        if self._draw.random() >= seen.openness or kind < 0.35:
+            return list(mention)
+        # Words at random teach that anything goes, which is only right where nearly every mention is new.
+        if kind < 0.65 and self._draw.random() < seen.openness**3:
+            count = min(1 + int(self._draw.expovariate(0.5)), _MOST_WORDS)
+            return [self._single_word(seen) for _ in range(count)]
+        other = self._draw.choice(seen.mentions)
+        head = mention[: max(1, self._draw.randint(0, len(mention)))]
+        return head + other[self._draw.randrange(len(other)) :]
+
+    def _single_word(self, seen: _Seen) -> str:
+        if self._draw.random() < 0.4:
+            return self._draw.choice(self._draw.choice(seen.mentions))
+        return self._made_up()
 
     def _made_up(self) -> str:
-        word = "".join(self._draw.choices(_LETTERS, k=self._draw.randint(2, 8)))
-        return word.title() if self._draw.random() < 0.7 else word
+        """A pronounceable word, a jumble of letters or a number, mostly capitalised."""
+        draw = self._draw
+        if draw.random() < 0.5:
+            syllables = (draw.choice("bcdfghjklmnpqrstvwxyz") + draw.choice("aeiou") for _ in range(draw.randint(1, 3)))
+            word = "".join(syllables) + (draw.choice("lmnrst") if draw.random() < 0.3 else "")
+        else:
+            word = "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(1, 8)))
+        case = draw.random()
+        if case < 0.05:
+            return str(draw.randint(0, 2100))
+        return word.capitalize() if case < 0.5 else word.upper() if case < 0.55 else word
 
 
 def _flat_spans(doc: Doc, spans_key: str) -> list[Span] | None:
-    """The gold mentions in text order, None where they overlap or are not annotated: those texts stay as they are."""
+    """The gold mentions in text order, None where they overlap or are not annotated."""
     if spans_key in doc.spans:
         spans = sorted(doc.spans[spans_key], key=lambda span: span.start)
     elif doc.has_annotation("ENT_IOB"):
         spans = list(doc.ents)
     else:
         return None
-    overlap = any(first.end > second.start for first, second in zip(spans, spans[1:], strict=False))
+    overlap = any(first.end > second.start for first, second in itertools.pairwise(spans))
     return None if overlap else spans
 
 
-def _copy(doc: Doc, start: int, end: int, words: list[str], blanks: list[bool]) -> None:
-    words += [token.text for token in doc[start:end]]
-    blanks += [bool(token.whitespace_) for token in doc[start:end]]
-
-
 def build_mention_swap_v1(
-    *, level: float = 0.5, share: float = 1.0, max_words: int = 5, spans_key: str = "sc", seed: int = 0
+    *,
+    share: float = 0.7,
+    final_share: float = 0.2,
+    settle_after: int = 30_000,
+    noise: float = 0.03,
+    spans_key: str = "sc",
+    seed: int = 0,
 ) -> Callable[[Language, Example], Iterator[Example]]:
-    """An augmenter for `[corpora.train.augmenter]` that swaps mentions; see `MentionSwapper`.
+    """An augmenter for `[corpora.train.augmenter]` that swaps mentions; `MentionSwapper` says how.
 
-    RAISES (ValueError): P001 for a share or level outside [0, 1] or max_words below 1.
+    RETURNS (Callable[[Language, Example], Iterator[Example]]): The augmenter.
+    RAISES (ValueError): P001 for a share outside [0, 1], or settle_after below 1.
     """
-    for name, value in (("level", level), ("share", share)):
+    for name, value in (("share", share), ("final_share", final_share), ("noise", noise)):
         if not 0 <= value <= 1:
             raise ValueError(Errors.P001.format(name=name, expected="between 0 and 1", got=value))
-    if max_words < 1:
-        raise ValueError(Errors.P001.format(name="max_words", expected="at least 1", got=max_words))
-    return MentionSwapper(level=level, share=share, max_words=max_words, spans_key=spans_key, seed=seed)
+    if settle_after < 1:
+        raise ValueError(Errors.P001.format(name="settle_after", expected="at least 1", got=settle_after))
+    return MentionSwapper(
+        share=share,
+        final_share=final_share,
+        settle_after=settle_after,
+        noise=noise,
+        spans_key=spans_key,
+        seed=seed,
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.training.copying import CopyTask
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
 from spacy_padellm.types import Branch, Mention, Scheme
@@ -45,7 +46,7 @@ def grow_gold(
     pieces: Pieces,
     *,
     weighting: Weighting = "tree",
-    copy_weight: float = 0.0,
+    copy_task: CopyTask | None = None,
 ) -> TargetTree:
     """Grow the tree that prediction would grow if the model were perfect.
 
@@ -60,13 +61,12 @@ def grow_gold(
     weighting (str): "tree" counts each target of the tree once. "sequence" counts it once for every last question
         under it, as the paper does, which trains on one sequence per mention: the count of a label with m mentions
         then weighs m.
-    copy_weight (float): Weight of each piece of the text where it stands in the trunk again. Only prompts that repeat
-        the text have such pieces; learning to foresee them is learning to copy.
+    copy_task (CopyTask | None): One more question, whose answer repeats some of the text.
     RETURNS (TargetTree): The tree.
     """
     tree = Tree()
-    trunk, copied = _grow_trunk(tree, scheme.trunk(text), text, pieces)
-    targets = dict.fromkeys(copied, copy_weight) if copy_weight else {}
+    trunk = tree.add(ROOT, sum(pieces.encode(scheme.trunk(text)), start=pieces.start))
+    targets: dict[tuple[int, int], float] = {}
 
     def expect(parent: int, segment: Sequence[int], weight: float) -> int:
         node = parent
@@ -96,24 +96,11 @@ def grow_gold(
 
     for branch in scheme.ask(labels):
         ask(branch, trunk, opened=False)
+    if copy_task is not None:
+        question, answer = pieces.encode(copy_task)
+        expect(tree.add(trunk, question), answer, 1.0)
     keys = np.array(list(targets), dtype=np.int64).reshape(-1, 2)
     return TargetTree(tree, keys[:, 0], keys[:, 1], np.array(list(targets.values()), dtype=np.float32))
-
-
-def _grow_trunk(
-    tree: Tree, segments: Sequence[str], text: str, pieces: Pieces
-) -> tuple[int, list[tuple[int, int]]]:
-    """The trunk's last node, and the targets of the text's second and later readings."""
-    node = tree.add(ROOT, pieces.start)
-    copied: list[tuple[int, int]] = []
-    readings = 0
-    for segment, cut in zip(segments, pieces.encode(segments), strict=True):
-        readings += segment == text
-        for piece in cut:
-            if segment == text and readings > 1:
-                copied.append((node, piece))
-            node = tree.add(node, (piece,))
-    return node, copied
 
 
 def _expect_end(targets: dict[tuple[int, int], float], node: int, end: int, weighting: Weighting) -> None:

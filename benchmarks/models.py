@@ -1,0 +1,45 @@
+"""Models to measure on: random weights in named shapes, or a pretrained one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import spacy
+import torch
+
+from spacy_padellm.engine.checkpoint import Reference, choose_device, load_model, load_tokenizer
+from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
+from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.engine.proof import prove
+from spacy_padellm.model.architectures import shim_of
+
+SHAPES = {
+    "tiny": FreshShape(64, 2, 2, 128, 1000, 4096, 10_000.0),
+    "8m": FreshShape(256, 8, 8, 768, 4000, 4096, 10_000.0),
+    "40m": FreshShape(512, 12, 8, 1408, 8000, 4096, 10_000.0),
+}
+"""Shapes with random weights: about 0.2, 8 and 40 million parameters."""
+
+
+def make_model(name: str, texts: Sequence[str], questions: Sequence[str], *, device: str, dtype: str) -> LanguageModel:
+    """A model by name: a shape of `SHAPES`, a folder of a saved pipeline, or a hub id or folder of a causal LM.
+
+    texts, questions (Sequence[str]): What the tokenizer of a random model is trained on.
+    RETURNS (LanguageModel): In evaluation mode.
+    """
+    chosen = choose_device(device)
+    if name in SHAPES:
+        tokenizer = train_tokenizer(texts, questions, SHAPES[name].vocab_size)
+        model = build_decoder(SHAPES[name], tokenizer, seed=0).to(chosen, getattr(torch, dtype))
+        return LanguageModel(model, Pieces(tokenizer, leading_blank=True), chosen, name)
+    if (Path(name) / "meta.json").is_file():
+        nlp = spacy.load(name)
+        pipe = next(pipe for kind, pipe in nlp.pipeline if nlp.get_pipe_meta(kind).factory == "padellm_ner")
+        return shim_of(pipe.model).lm  # type: ignore[attr-defined]
+    reference = Reference(name)
+    model = load_model(reference, dtype=getattr(torch, dtype), device=chosen)
+    lm = LanguageModel(model, Pieces(load_tokenizer(reference), name=name), chosen, name)
+    prove(lm)
+    return lm

@@ -1,0 +1,177 @@
+"""Tokenizers and models small enough to be made in a test: every family that the package claims to work with."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from spacy_padellm.engine.attention import FOREST
+from spacy_padellm.engine.fresh import train_tokenizer
+from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.pieces import Pieces
+
+TEXTS = (
+    "Japan began the defence of their Asian Cup title with a lucky 2-1 win against Syria.",
+    "But China saw their luck desert them: Mr. Cuttitta didn't play in the 1995 World Cup.",
+    "The city of São Paulo (Brazil) isn't the capital; Brasília is, since 1960!",
+    "text:\nentity type:\nperson\n\n<num>2\n<mention 1>Japan\n<mention 12>",
+    "本报讯记者王小明从北京发回报道，上海市政府今天宣布中国队以2比1获胜。",
+    "文本:\n指定NER标签:\n人名\n\n<数量>3\n<第1文段>北京",
+)
+"""What the tokenizers are trained on."""
+
+QWEN_CUTS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen2 and Qwen3 cut a text before merging."""
+
+
+def fresh_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 420) -> PreTrainedTokenizerFast:
+    """The package's own tokenizer, to be used with `leading_blank=True`."""
+    return train_tokenizer(texts, vocab_size)
+
+
+def gpt2_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 420) -> PreTrainedTokenizerFast:
+    """Byte-level BPE as of GPT-2."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    _train(tokenizer, texts, vocab_size, ["<|endoftext|>"])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+
+
+def qwen_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 600) -> PreTrainedTokenizerFast:
+    """Byte-level BPE as of Qwen2: the text is brought to NFC first, digits stand alone, Chinese words are merged."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_CUTS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    _train(tokenizer, [*texts, "北京 北京 上海 上海 北京市 上海市"], vocab_size, ["<|endoftext|>", "<|im_end|>"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", additional_special_tokens=["<|endoftext|>"]
+    )
+
+
+def llama_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 600) -> PreTrainedTokenizerFast:
+    """SentencePiece BPE as of Llama 2: "▁" in front, digits alone, bytes for unknown characters, "<s>" first.
+
+    "3" is cut into "▁" and "3", and "\\n<mention 1>" into "▁", "<0x0A>" and more.
+    """
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Punctuation()]
+    )
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size - 259, show_progress=False)
+    learner.train_from_iterator([text.replace("\n", " ") for text in texts], trainer)
+    learnt = json.loads(learner.to_str())["model"]
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    names += sorted(learnt["vocab"], key=learnt["vocab"].get)
+    vocab = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    merges = [tuple(pair) for pair in learnt["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.add_special_tokens(names[:3])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _train(tokenizer: Tokenizer, texts: Sequence[str], vocab_size: int, specials: list[str]) -> None:
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=specials,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+
+
+TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+    "fresh": fresh_tokenizer,
+    "gpt2": gpt2_tokenizer,
+    "qwen": qwen_tokenizer,
+    "llama": llama_tokenizer,
+}
+
+
+@functools.cache
+def pieces_of(family: str) -> Pieces:
+    """The tokenizer of one of `TOKENIZERS`, made once."""
+    return Pieces(TOKENIZERS[family](), leading_blank=family == "fresh", name=family)
+
+
+_SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    # Far larger than usual, so that a wrong mask or position changes the logits by far more than rounding does.
+    "initializer_range": 0.3,
+    "tie_word_embeddings": False,
+}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama"},
+    "qwen2": {"model_type": "qwen2"},
+    "qwen3": {"model_type": "qwen3", "head_dim": 8},
+    "mistral": {"model_type": "mistral", "sliding_window": None, "head_dim": 8},
+    "mistral-window": {"model_type": "mistral", "sliding_window": 5, "head_dim": 8},
+}
+"""The families the package vouches for; the last one's window is shorter than the texts of the tests."""
+
+
+def build_model(
+    family: str, *, vocab_size: int = 64, seed: int = 0, attention: str = FOREST, **settings: Any
+) -> PreTrainedModel:
+    """A model of one of `MODELS` with random weights, in evaluation mode. The same seed makes the same weights.
+
+    attention (str): "eager" for the model's own attention.
+    settings (Any): Of its config, in place of the small ones.
+    """
+    specials = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": None}
+    config = AutoConfig.for_model(**{**_SIZES, **MODELS[family], **specials, "vocab_size": vocab_size, **settings})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    return model.eval()
+
+
+def build_lm(family: str, pieces: Pieces, *, seed: int = 0, attention: str = FOREST, **settings: Any) -> LanguageModel:
+    """A random model of one of `MODELS` for a tokenizer."""
+    model = build_model(family, vocab_size=len(pieces), seed=seed, attention=attention, **settings)
+    return LanguageModel(model, pieces, torch.device("cpu"), family)
+
+
+def write_checkpoint(
+    folder: Path, *, family: str = "llama", tokenizer: str = "llama", seed: int = 0, **settings: Any
+) -> Path:
+    """Save a random model with its tokenizer as transformers itself saves them, as a user would find them on the hub.
+
+    RETURNS (Path): The folder.
+    """
+    pieces = pieces_of(tokenizer)
+    build_model(family, vocab_size=len(pieces), seed=seed, attention="eager", **settings).save_pretrained(folder)
+    pieces.tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,118 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import spacy
+from spacy.cli._util import app
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_padellm.cli.convert import convert
+
+LINES = [
+    {"text": "Ann met  Bo", "tokens": ["Ann", "met", "Bo"], "spans": [[0, 4, "PER"], [9, 11, "PER"]]},
+    {"text": "2times", "spans": [[0, 1, "N"]]},
+]
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, LINES)), encoding="utf-8")
+    return path
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["padellm", "convert", *map(str, args)])
+
+
+def read(path):
+    return list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
+
+
+def test_spacy_finds_the_command():
+    done = subprocess.run([sys.executable, "-m", "spacy", "padellm", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "convert" in done.stdout and "debug" in done.stdout
+
+
+def test_importing_the_commands_imports_no_model_library():
+    code = "import sys, spacy_padellm.cli; print([n for n in ('transformers', 'peft') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_converts_and_tells(source, tmp_path):
+    output = tmp_path / "deep" / "a.spacy"
+    result = run(source, output)
+    assert result.exit_code == 0, result.output
+    assert [[ent.text for ent in doc.ents] for doc in read(output)] == [["Ann", "Bo"], ["2"]]
+    for told in ("blank edges trimmed", "mentions off token borders", "2 documents saved"):
+        assert told in result.output
+
+
+def test_snips_by_suffix_and_by_name(tmp_path):
+    content = json.dumps({"A": [{"data": [{"text": "Ann", "entity": "PER"}]}]})
+    for name, options in (("a.json", []), ("a.data", ["--format", "snips"])):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        result = run(tmp_path / name, tmp_path / "a.spacy", *options)
+        assert result.exit_code == 0, result.output
+        assert [ent.text for doc in read(tmp_path / "a.spacy") for ent in doc.ents] == ["Ann"]
+
+
+def test_options_act(source, tmp_path):
+    output = tmp_path / "a.spacy"
+    run(source, output, "--on-unaligned", "expand", "--spans-key", "gold", "--lang", "xx", "--use-tokens")
+    first, second = read(output)
+    assert [span.text for span in second.spans["gold"]] == ["2times"]
+    assert [token.text for token in first] == ["Ann", "met", " ", "Bo"]
+
+
+def test_use_tokens(tmp_path):
+    path, output = tmp_path / "a.jsonl", tmp_path / "a.spacy"
+    path.write_text(json.dumps({"text": "ab", "tokens": ["a", "b"]}), encoding="utf-8")
+    for options, n_tokens in (([], 1), (["--use-tokens"], 2)):
+        run(path, output, *options)
+        assert [len(doc) for doc in read(output)] == [n_tokens]
+
+
+def test_broken_line_stops_and_leaves_what_was_there(source, tmp_path):
+    output = tmp_path / "a.spacy"
+    run(source, output)
+    before = output.read_bytes()
+    with source.open("a") as file:
+        file.write("\n{broken")
+    result = run(source, output)
+    assert result.exit_code == 1
+    assert "[P100]" in result.output and "line 3" in result.output.replace("\n", " ")
+    assert output.read_bytes() == before
+
+
+def test_skipping_broken_lines_warns_once(source, tmp_path):
+    with source.open("a") as file:
+        file.write("\n{broken\n{too")
+    with pytest.warns(UserWarning, match=r"\[W040\] .*a\.jsonl: 2 broken.*line 3"):
+        summary, skipped = convert(source, tmp_path / "a.spacy", on_error="skip")
+    assert (summary.docs, skipped) == (2, 2)
+
+
+def test_nothing_to_convert(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n\n")
+    with pytest.raises(ValueError, match=r"\[P105\] .*a\.jsonl.* 0 were left out"):
+        convert(tmp_path / "a.jsonl", tmp_path / "a.spacy")
+    assert not (tmp_path / "a.spacy").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(["--format", "csv"], "P104"), (["--on-unaligned", "drop"], "P107"), (["--on-error", "ignore"], "P001")],
+)
+def test_options_that_do_not_exist(source, tmp_path, options, code):
+    result = run(source, tmp_path / "a.spacy", *options)
+    assert result.exit_code == 1
+    assert f"[{code}]" in result.output
+
+
+def test_missing_file(tmp_path):
+    assert run(tmp_path / "none.jsonl", tmp_path / "a.spacy").exit_code == 2

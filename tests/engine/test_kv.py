@@ -1,0 +1,46 @@
+"""The K/V store keeps what was written where it was written, whatever grows and whoever leaves."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spacy_padellm.engine.kv import KVStore
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=8), st.data())
+def test_the_store_against_a_dictionary(steps, data):
+    """Each step writes one more place of some slots and then, at times, forgets some."""
+    store, plain, sizes = KVStore(4), {}, [0] * 4
+    stamp = 0
+    for step in steps:
+        slots, places = [], []
+        for slot in (slot % store.n_slots for slot in step):
+            slots.append(slot)
+            places.append(sizes[slot])
+            sizes[slot] += 1
+        key = torch.arange(stamp, stamp + len(slots) * 2, dtype=torch.float32).reshape(-1, 1, 2)
+        stamp += len(slots) * 2
+        keys, values = store.write(3, torch.tensor(slots), torch.tensor(places), key, -key[..., :1], max(sizes))
+        for slot, place, row in zip(slots, places, key, strict=True):
+            plain[slot, place] = row
+        assert keys.shape == (store.n_slots, 1, max(sizes), 2) and values.shape == (store.n_slots, 1, max(sizes), 1)
+        for (slot, place), row in plain.items():
+            if place < max(sizes):
+                assert torch.equal(keys[slot, :, place], row) and torch.equal(values[slot, :, place], -row[:, :1])
+        if store.n_slots > 1 and data.draw(st.booleans()):
+            kept = data.draw(st.lists(st.sampled_from(range(store.n_slots)), min_size=1, unique=True))
+            store.keep(kept)
+            plain = {(kept.index(slot), place): row for (slot, place), row in plain.items() if slot in kept}
+            sizes = [sizes[slot] for slot in kept]
+            assert store.n_slots == len(kept)
+
+
+def test_what_is_held_is_counted():
+    store = KVStore(2)
+    assert (store.n_pieces, store.n_bytes) == (0, 0)
+    for layer in range(3):
+        store.write(layer, torch.tensor([0]), torch.tensor([0]), torch.ones(1, 2, 4), torch.ones(1, 2, 4), 5)
+    assert store.n_pieces == 2 * 5
+    assert store.n_bytes == 3 * 2 * (2 * 2 * 5 * 4) * 4
+    store.keep([1])
+    assert store.n_pieces == 5

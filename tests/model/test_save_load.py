@@ -1,0 +1,323 @@
+"""Train, save, load into a pipeline with other first weights, and compare weights and answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import torch
+from spacy.language import Language
+
+from spacy_padellm.model import shim
+from spacy_padellm.model.architectures import shim_of
+from tests.checkpoints import write_checkpoint
+from tests.pipeline.makers import (
+    DATA,
+    FRESH,
+    TEXTS,
+    annotations,
+    blank,
+    entities,
+    examples,
+    ours,
+    same_weights,
+    train,
+    weights,
+)
+
+LORA = {"@misc": "spacy-padellm.LoRA.v1", "rank": 8, "alpha": 16.0}
+
+GENTLE = {"initializer_range": 0.08}
+"""The checkpoints' own first weights are too wild to learn from within seconds."""
+
+
+def causal_lm(folder: Path, **settings: Any) -> dict[str, Any]:
+    return {"@architectures": "spacy-padellm.CausalLM.v1", "name": str(folder), "device": "cpu", **settings}
+
+
+def learnt(nlp: Language, *, steps: int = 12, rate: float = 0.01) -> Language:
+    """Train for some updates: long enough that weights and answers differ from those at the start."""
+    from thinc.api import Adam
+
+    optimizer = Adam(rate)
+    nlp.initialize(lambda: examples(nlp))
+    before = weights(nlp)
+    first = nlp.update(examples(nlp), sgd=optimizer)["padellm_ner"]
+    for _ in range(steps):
+        last = nlp.update(examples(nlp), sgd=optimizer)["padellm_ner"]
+    assert last < 0.7 * first
+    assert not same_weights(before, weights(nlp))
+    return nlp
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+# A fresh decoder
+
+
+def test_fresh_model_through_a_folder(trained: Callable[..., Language], tmp_path: Path):
+    nlp = trained()
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    assert ours(loaded).labels == ("city", "movie")
+    assert same_weights(weights(nlp), weights(loaded))
+    assert annotations(loaded) == annotations(nlp)
+    assert [entities(doc) for doc in loaded.pipe(TEXTS)] == [ents for _, ents in DATA]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["pipeline", "pipe"])
+def test_fresh_model_through_bytes_into_other_weights(trained: Callable[..., Language], whole: bool):
+    nlp = trained()
+    other = blank({**FRESH, "seed": 5})
+    other.initialize(lambda: examples(other, [("Rome wins", [(0, 4, "team")])]))
+    assert not same_weights(weights(nlp), weights(other))
+    if whole:
+        other.from_bytes(nlp.to_bytes())
+    else:
+        ours(other).from_bytes(ours(nlp).to_bytes())
+    assert same_weights(weights(nlp), weights(other))
+    lm = shim_of(ours(other).model).lm
+    assert lm.pieces.encode(TEXTS) == shim_of(ours(nlp).model).lm.pieces.encode(TEXTS)
+
+
+def test_loaded_labels_replace_those_of_before(trained: Callable[..., Language]):
+    other = blank()
+    ours(other).add_label("team")
+    ours(other).from_bytes(ours(trained()).to_bytes())
+    assert ours(other).labels == ("city", "movie")
+
+
+def test_loading_again_keeps_what_was_loaded(trained: Callable[..., Language], tmp_path: Path):
+    nlp = trained()
+    before = annotations(nlp)
+    nlp.to_disk(tmp_path)
+    nlp.from_disk(tmp_path)
+    assert annotations(nlp) == before
+
+
+def test_loaded_model_goes_on_learning(trained: Callable[..., Language]):
+    nlp = trained()
+    before = weights(nlp)
+    optimizer = nlp.resume_training()
+    first = nlp.update(examples(nlp), sgd=optimizer)["padellm_ner"]
+    for _ in range(5):
+        last = nlp.update(examples(nlp), sgd=optimizer)["padellm_ner"]
+    assert last < first
+    assert not same_weights(before, weights(nlp))
+
+
+def test_settings_can_be_given_at_load(trained: Callable[..., Language], tmp_path: Path):
+    trained().to_disk(tmp_path)
+    loaded = spacy.load(tmp_path, config={"components.padellm_ner.placing": "first"})
+    assert ours(loaded).options.placing == "first"
+    assert spacy.load(tmp_path).get_pipe("padellm_ner").options.placing == "ordered"
+
+
+def test_saved_files_are_readable_by_others(trained: Callable[..., Language], tmp_path: Path):
+    trained().to_disk(tmp_path)
+    weights_files = list(tmp_path.rglob("*.safetensors"))
+    assert weights_files
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in weights_files)
+
+
+def test_nothing_is_pickled(trained: Callable[..., Language], tmp_path: Path):
+    trained().to_disk(tmp_path)
+    suffixes = {Path(name).suffix for name in files(tmp_path / "padellm_ner" / "model")}
+    assert suffixes <= {".json", ".safetensors"}
+
+
+def test_file_too_large_for_a_message_p014(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
+    nlp = trained()
+    monkeypatch.setattr(shim, "_MOST_BYTES", 10_000)
+    with pytest.raises(ValueError, match=r"\[P014\].*model\.safetensors.*to_disk"):
+        nlp.to_bytes()
+
+
+def test_message_cannot_write_elsewhere_p027(trained: Callable[..., Language]):
+    import srsly
+
+    message = srsly.msgpack_dumps({"../outside.json": b"{}"})
+    with pytest.raises(ValueError, match=r"\[P027\].*outside"):
+        shim_of(ours(trained()).model).from_bytes(message)
+
+
+@pytest.mark.parametrize("way", ["disk", "bytes"])
+def test_saving_before_there_are_weights_p010(tmp_path: Path, way: str):
+    nlp = blank()
+    with pytest.raises(ValueError, match=r"\[P010\]"):
+        nlp.to_disk(tmp_path) if way == "disk" else nlp.to_bytes()
+
+
+# A pretrained model
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "published", family="llama", tokenizer="llama", **GENTLE)
+
+
+@pytest.mark.parametrize(("family", "tokenizer"), [("llama", "llama"), ("qwen2", "qwen"), ("qwen3", "qwen")])
+def test_adapter_alone(tmp_path: Path, family: str, tokenizer: str):
+    base = write_checkpoint(tmp_path / "published", family=family, tokenizer=tokenizer, **GENTLE)
+    nlp = learnt(blank(causal_lm(base, lora=LORA)))
+    nlp.to_disk(tmp_path / "saved")
+    saved = files(tmp_path / "saved" / "padellm_ner" / "model")
+    assert {name for name in saved if name.endswith(".safetensors")} == {"adapter/adapter_model.safetensors"}
+    assert {name.split("/")[0] for name in saved} == {"adapter", "tokenizer"}
+    loaded = spacy.load(tmp_path / "saved")
+    assert same_weights(weights(nlp), weights(loaded))
+    assert annotations(loaded) == annotations(nlp)
+    kept = shim_of(ours(loaded).model).lm.pieces
+    assert kept.encode(TEXTS) == shim_of(ours(nlp).model).lm.pieces.encode(TEXTS)
+    assert (kept.start, kept.end) == (
+        shim_of(ours(nlp).model).lm.pieces.start,
+        shim_of(ours(nlp).model).lm.pieces.end,
+    )
+
+
+def test_adapter_through_bytes_into_another(base: Path):
+    nlp = learnt(blank(causal_lm(base, lora=LORA)))
+    other = learnt(blank(causal_lm(base, lora=LORA)), rate=0.02)
+    assert not same_weights(weights(nlp), weights(other))
+    other.from_bytes(nlp.to_bytes())
+    assert same_weights(weights(nlp), weights(other))
+    assert annotations(other) == annotations(nlp)
+
+
+def test_adapter_learns_by_heart(base: Path):
+    train(blank(causal_lm(base, lora={**LORA, "rank": 16, "alpha": 64.0})), steps=300)
+
+
+def test_only_the_adapter_is_trained(base: Path):
+    nlp = learnt(blank(causal_lm(base, lora=LORA)))
+    named = dict(shim_of(ours(nlp).model).lm.model.named_parameters())
+    assert {name for name, weight in named.items() if weight.requires_grad} == {
+        name for name in named if ".lora_" in name
+    }
+    untrained = blank(causal_lm(base, lora=LORA))
+    untrained.initialize(lambda: examples(untrained))
+    now, then = weights(nlp), weights(untrained)
+    for name in now:
+        if ".lora_" not in name:
+            assert torch.equal(now[name], then[name]), name
+
+
+def test_self_contained_needs_no_base(base: Path, tmp_path: Path):
+    nlp = learnt(blank(causal_lm(base, lora=LORA, self_contained=True)))
+    before = annotations(nlp)
+    nlp.to_disk(tmp_path / "saved")
+    shutil.rmtree(base)
+    loaded = spacy.load(tmp_path / "saved")
+    assert same_weights(weights(nlp), weights(loaded))
+    assert annotations(loaded) == before
+    # What was loaded from a pipeline's own folder can be saved and loaded again.
+    loaded.to_disk(tmp_path / "again")
+    shutil.rmtree(tmp_path / "saved")
+    assert annotations(spacy.load(tmp_path / "again")) == before
+
+
+def test_not_self_contained_needs_its_base_p027(base: Path, tmp_path: Path):
+    learnt(blank(causal_lm(base, lora=LORA))).to_disk(tmp_path / "saved")
+    shutil.rmtree(base)
+    with pytest.raises(ValueError, match=r"\[P027\].*published"):
+        spacy.load(tmp_path / "saved")
+
+
+def test_whole_model_is_fine_tuned_and_saved(base: Path, tmp_path: Path):
+    nlp = train(blank(causal_lm(base)), rate=0.005, steps=300)
+    nlp.to_disk(tmp_path / "saved")
+    shutil.rmtree(base)
+    loaded = spacy.load(tmp_path / "saved")
+    assert same_weights(weights(nlp), weights(loaded))
+    assert annotations(loaded) == annotations(nlp)
+
+
+def test_half_precision_base_with_full_precision_adapter(base: Path, tmp_path: Path):
+    nlp = learnt(blank(causal_lm(base, lora=LORA, dtype="bfloat16")))
+    kinds = {
+        name: weight.dtype for name, weight in shim_of(ours(nlp).model).lm.model.named_parameters()
+    }
+    assert {kind for name, kind in kinds.items() if ".lora_" in name} == {torch.float32}
+    assert {kind for name, kind in kinds.items() if ".lora_" not in name} == {torch.bfloat16}
+    nlp.to_disk(tmp_path / "saved")
+    loaded = spacy.load(tmp_path / "saved")
+    assert same_weights(weights(nlp), weights(loaded))
+    assert annotations(loaded) == annotations(nlp)
+
+
+@pytest.mark.parametrize("first_is_whole", [True, False], ids=["whole-then-adapter", "adapter-then-whole"])
+def test_saving_over_another_kind_leaves_nothing_of_it(base: Path, tmp_path: Path, first_is_whole: bool):
+    kinds = [causal_lm(base), causal_lm(base, lora=LORA)]
+    first, second = kinds if first_is_whole else kinds[::-1]
+    learnt(blank(first)).to_disk(tmp_path / "saved")
+    nlp = learnt(blank(second))
+    nlp.to_disk(tmp_path / "saved")
+    loaded = spacy.load(tmp_path / "saved")
+    assert same_weights(weights(nlp), weights(loaded))
+    assert annotations(loaded) == annotations(nlp)
+
+
+def test_adapter_folder_missing_p027(base: Path, tmp_path: Path):
+    learnt(blank(causal_lm(base, lora=LORA))).to_disk(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "saved" / "padellm_ner" / "model" / "adapter")
+    with pytest.raises(ValueError, match=r"\[P027\].*adapter"):
+        spacy.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_adapter_broken_p027(base: Path, tmp_path: Path, name: str):
+    learnt(blank(causal_lm(base, lora=LORA))).to_disk(tmp_path / "saved")
+    path = tmp_path / "saved" / "padellm_ner" / "model" / "adapter" / name
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"\[P027\].*adapter"):
+        spacy.load(tmp_path / "saved")
+
+
+# Folders that cannot be loaded, through the config
+
+
+def initialize(folder: Path) -> None:
+    nlp = blank(causal_lm(folder))
+    nlp.initialize(lambda: examples(nlp))
+
+
+def test_missing_folder_p027(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"\[P027\].*nowhere"):
+        initialize(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("how", ["missing", "cut"])
+def test_broken_folder_p027(base: Path, name: str, how: str):
+    path = base / name
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"\[P027\]"):
+        initialize(base)
+
+
+def test_pickled_weights_are_refused_p027(base: Path):
+    (base / "model.safetensors").unlink()
+    torch.save({}, base / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"\[P027\]"):
+        initialize(base)
+
+
+def test_family_that_cannot_be_used_p025(base: Path):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    size = json.loads((base / "config.json").read_text())["vocab_size"]
+    config = AutoConfig.for_model("bloom", vocab_size=size, hidden_size=32, n_layer=2, n_head=4)
+    (base / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    with pytest.raises(ValueError, match=r"\[P025\].*'bloom'"):
+        initialize(base)

@@ -1,0 +1,151 @@
+"""Small pipelines that learn a handful of sentences by heart within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import spacy
+import torch
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+from thinc.api import Adam
+
+from spacy_padellm.model.architectures import shim_of
+from spacy_padellm.pipeline import component
+from spacy_padellm.pipeline.component import PaDeLLMNER
+from spacy_padellm.types import Answer, Answered, Branch, Finish
+
+FRESH: dict[str, Any] = {
+    "@architectures": "spacy-padellm.FreshCausalLM.v1",
+    "hidden_size": 32,
+    "n_layers": 2,
+    "n_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 320,
+    "max_positions": 256,
+    "device": "cpu",
+}
+
+Gold = tuple[str, list[tuple[int, int, str]]]
+
+DATA: list[Gold] = [
+    ("Is The Ghost playing at the cinema in Boston?", [(3, 12, "movie"), (38, 44, "city")]),
+    ("Show me Jaws in Paris", [(8, 12, "movie"), (16, 21, "city")]),
+    ("Paris Paris and Jaws", [(0, 5, "city"), (6, 11, "city"), (16, 20, "movie")]),
+    ("nothing here", []),
+]
+"""What pipelines are trained on: a name of two words, a repeated string, a text without entities."""
+
+TEXTS = [text for text, _ in DATA]
+
+Found = list[tuple[int, int, str]]
+
+
+def blank(model: dict[str, Any] | None = None, *, name: str = "padellm_ner", **settings: Any) -> Language:
+    """A pipeline with nothing but our pipe, not initialised."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("padellm_ner", name=name, config={"model": model or FRESH, **settings})
+    return nlp
+
+
+def ours(nlp: Language, name: str = "padellm_ner") -> PaDeLLMNER:
+    pipe = nlp.get_pipe(name)
+    assert isinstance(pipe, PaDeLLMNER)
+    return pipe
+
+
+def examples(nlp: Language, data: Sequence[Gold] = DATA) -> list[Example]:
+    return [Example.from_dict(nlp.make_doc(text), {"entities": list(ents)}) for text, ents in data]
+
+
+def train(nlp: Language, data: Sequence[Gold] = DATA, *, steps: int = 150, rate: float = 0.02) -> Language:
+    """Initialise a pipeline and train it until it has learnt its examples, or fail."""
+    nlp.initialize(lambda: examples(nlp, data))
+    optimizer = Adam(rate)
+    for _ in range(steps):
+        losses = nlp.update(examples(nlp, data), sgd=optimizer)
+        if losses["padellm_ner"] < 0.08:
+            break
+    learnt = [entities(doc) for doc in nlp.pipe([text for text, _ in data])]
+    assert learnt == [list(ents) for _, ents in data], f"not learnt; loss {losses['padellm_ner']:.3f}"
+    return nlp
+
+
+def entities(doc: Doc) -> Found:
+    return [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
+
+
+def spans(doc: Doc, key: str = "sc") -> Found:
+    return [(span.start_char, span.end_char, span.label_) for span in doc.spans[key]]
+
+
+def scores(doc: Doc, key: str = "sc") -> list[float]:
+    return [float(score) for score in doc.spans[key].attrs["scores"]]
+
+
+def annotations(nlp: Language, texts: Iterable[str] = TEXTS) -> list[tuple[Found, Found, list[float]]]:
+    """Entities, spans and scores of some texts, rounded as far as batches may differ."""
+    return [
+        (entities(doc), spans(doc), [round(score, 4) for score in scores(doc)]) for doc in nlp.pipe(texts)
+    ]
+
+
+def weights(nlp: Language, name: str = "padellm_ner") -> dict[str, torch.Tensor]:
+    """A copy of all weights of our pipe's model."""
+    model = shim_of(ours(nlp, name).model).lm.model
+    return {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+
+def same_weights(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def write_docs(path: Path, data: Sequence[Gold] = DATA, *, group: str | None = None) -> Path:
+    """A .spacy file with gold entities, and a gold span group where one is named."""
+    nlp = spacy.blank("en")
+    docs = []
+    for example in examples(nlp, data):
+        doc = example.reference
+        if group is not None:
+            doc.spans[group] = list(doc.ents)
+        docs.append(doc)
+    DocBin(docs=docs, store_user_data=True).to_disk(path)
+    return path
+
+
+Script = dict[tuple[str, int], str]
+"""(label, ordinal) to answer: ordinal 0 is the count."""
+
+
+@contextmanager
+def answering(monkeypatch: Any, script: Script | Callable[[str], Script]) -> Iterator[list[list[str]]]:
+    """Answer in the model's place while in the context. Counts that the script does not name are 0.
+
+    YIELDS (list[list[str]]): The texts of each call.
+    """
+    calls: list[list[str]] = []
+
+    def fake(
+        lm: object, scheme: Any, labels: dict[str, str], texts: Sequence[Any], **_: Any
+    ) -> list[list[Answered]]:
+        calls.append([text.string for text in texts])
+        answered = []
+        for text in texts:
+            lines = script(text.string) if callable(script) else script
+            waiting: list[Branch] = list(scheme.ask(labels))
+            done: list[Answered] = []
+            while waiting:
+                branch = waiting.pop(0)
+                answer = lines.get((branch.label, branch.ordinal), "0")
+                done.append(Answered(branch, Answer(answer, 0.5 if branch.ordinal else 0.75, Finish.END, 1)))
+                waiting = [*scheme.follow(branch, answer), *waiting]
+            answered.append(done)
+        return answered
+
+    with monkeypatch.context() as patch:
+        patch.setattr(component, "answer_texts", fake)
+        yield calls

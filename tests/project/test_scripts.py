@@ -1,0 +1,241 @@
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from spacy.util import load_config
+
+from spacy_padellm.data.catalogue import data_set
+from spacy_padellm.data.docs import to_doc_bin
+from spacy_padellm.data.records import Gold, Record
+
+
+def run(project, script, *args):
+    command = [sys.executable, f"project/scripts/{script}.py", *map(str, args)]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
+
+
+def docs_of(nlp, *records):
+    return list(to_doc_bin(records, nlp)[0].get_docs(nlp.vocab))
+
+
+@pytest.fixture(scope="module")
+def corpus(project):
+    """Ten sentences of each part, converted by the script."""
+    done = run(project, "convert", "snips_screening", "project/assets", "project/corpus/ten", "--limit", 10)
+    assert done.returncode == 0, done.stderr
+    return project / "project" / "corpus" / "ten"
+
+
+@pytest.fixture(scope="module")
+def ruler(project):
+    """A pipeline that a script can load in its own process."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("span_ruler", config={"annotate_ents": True, "spans_key": "sc"}).add_patterns(
+        [{"label": "object_type", "pattern": "movie schedule"}, {"label": "movie_type", "pattern": "movies"}]
+    )
+    nlp.to_disk(project / "ruler")
+    return project / "ruler"
+
+
+def test_convert_writes_parts_labels_and_summary(corpus):
+    nlp = spacy.blank("en")
+    for part in ("train", "dev", "test"):
+        assert len(list(DocBin().from_disk(corpus / f"{part}.spacy").get_docs(nlp.vocab))) == 10
+    assert json.loads((corpus / "labels.json").read_text()) == dict(data_set("snips_screening").labels)
+    summary = json.loads((corpus / "summary.json").read_text())
+    assert summary["licence"] == "CC0-1.0"
+    assert summary["doubles"] == {"rule": "keep", "within": 102, "dev": 11, "test": 3}
+    assert summary["train"]["docs"] == 10
+
+
+def test_convert_drops_doubles(project):
+    output = project / "project" / "corpus" / "new"
+    done = run(project, "convert", "snips_screening", "project/assets", output, "--doubles", "drop")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((output / "summary.json").read_text())
+    assert (summary["train"]["docs"], summary["dev"]["docs"], summary["test"]["docs"]) == (1746, 100, 100)
+
+
+def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
+    done = run(project, "evaluate", ruler, corpus / "test.spacy", "m/a.json", "--train", corpus / "train.spacy")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((project / "m" / "a.json").read_text())
+    assert metrics["speed"]["docs"] == 10
+    assert metrics["speed"]["docs_per_second"] > 0
+    assert metrics["spans"]["gold"] == 16
+    done = run(project, "visualize", ruler, corpus / "test.spacy", "v/a.html", "--title", "<ten>")
+    assert done.returncode == 0, done.stderr
+    assert "&lt;ten&gt;" in (project / "v" / "a.html").read_text(encoding="utf-8")
+
+
+def test_clean_removes_only_the_projects_folders(project):
+    (project / "project" / "made").mkdir()
+    (project / "mine").mkdir()
+    assert run(project, "clean", "project/made", "mine").returncode == 1
+    assert run(project, "clean", "project").returncode == 1
+    assert (project / "project" / "made").exists() and (project / "mine").exists()
+    assert run(project, "clean", "project/made", "project/none").returncode == 0
+    assert not (project / "project" / "made").exists()
+
+
+def test_span_scores(scripts):
+    from scoring import Found, Pair, span_scores
+
+    right, moved, relabelled = Found(0, 1, "A"), Found(2, 3, "A"), Found(4, 5, "A")
+    pairs = [Pair("", (right, moved, relabelled), (right, Found(2, 4, "A"), Found(4, 5, "B"))), Pair("", (), ())]
+    scores = span_scores(pairs)
+    assert (scores["p"], scores["r"], scores["f"]) == (33.33, 33.33, 33.33)
+    assert scores["per_label"]["A"] == {"p": 50.0, "r": 33.33, "f": 40.0, "right": 1, "predicted": 2, "gold": 3}
+    assert scores["per_label"]["B"]["r"] == 0.0
+    assert span_scores([])["f"] == 0.0
+
+
+def test_score_is_no_part_of_a_mention(scripts):
+    from scoring import Found, Pair, span_scores
+
+    assert span_scores([Pair("", (Found(0, 1, "A"),), (Found(0, 1, "A", 0.1),))])["f"] == 100.0
+
+
+def test_count_scores(scripts):
+    from scoring import Found, Pair, count_scores
+
+    a, b, other = Found(0, 1, "A"), Found(1, 2, "A"), Found(2, 3, "B")
+    # (gold, predicted) of A, B and the asked C: (2, 1), (0, 0), (0, 0); (1, 1), (0, 1), (0, 0)
+    pairs = [Pair("", (a, b), (a,)), Pair("", (a,), (b, other))]
+    found = count_scores(pairs, ["C"])
+    assert found == {"all": 66.67, "nonzero": 50.0, "pairs": 6, "nonzero_pairs": 2}
+    assert count_scores([], ["A"])["all"] is None
+
+
+def test_evaluate_without_texts_seen_in_training(scripts, stand_in):
+    from evaluate import evaluate
+
+    gold = docs_of(stand_in, Record("Ann sat", (Gold(0, 3, "movie_name"),)), Record("Bo sat", (Gold(3, 6, "X"),)))
+    metrics = evaluate(stand_in, gold, seen={"bo sat"})
+    assert metrics["spans"]["gold"] == 2
+    assert (metrics["unseen"]["docs"], metrics["unseen"]["spans"]["gold"]) == (1, 1)
+    assert metrics["spans"]["per_label"]["movie_name"]["right"] == 1
+
+
+def test_gold_that_prediction_cannot_reach_counts_as_missed(scripts, stand_in):
+    from evaluate import evaluate
+
+    gold = docs_of(stand_in, Record("see 2times", (Gold(4, 5, "X"), Gold(5, 10, "Y"))))
+    assert evaluate(stand_in, gold, seen=set())["spans"]["gold"] == 2
+
+
+def test_entities_where_a_pipeline_has_no_group(scripts):
+    from scoring import mentions_of
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "A", "pattern": "Ann"}])
+    assert [tuple(found) for found in mentions_of(nlp("Ann sat"), "sc")] == [(0, 3, "A", None)]
+
+
+class Marks(HTMLParser):
+    """The texts of a page's marked mentions, and every tag."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.classes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "mark":
+            self.classes.append(dict(attrs)["class"].split())
+
+
+HOSTILE = "<script>alert(1)</script> & {text} Ann"
+
+
+def test_page_escapes_everything(scripts):
+    from scoring import Found, Pair
+    from visualize import page
+
+    label = '<img src="x" onerror="y">'
+    pair = Pair(HOSTILE, (Found(0, 8, label),), (Found(0, 8, label, 0.875), Found(35, 38, "A{b}")))
+    html = page([pair], title=HOSTILE)
+    marks = Marks()
+    marks.feed(html)
+    assert not {"script", "img"} & set(marks.tags)
+    assert "0.88" in html and "A{b}" in html
+    assert [sorted(names) for names in marks.classes] == [["entity"], ["entity"], ["entity", "wrong"]]
+
+
+def test_page_draws_overlaps_in_layers(scripts):
+    from scoring import Found, Pair
+    from visualize import layers, page
+
+    outer, inner, after = Found(0, 9, "A"), Found(0, 3, "B"), Found(10, 12, "A")
+    assert layers([outer, inner, after]) == [[outer, after], [inner]]
+    html = page([Pair("Ann Smith sat", (outer, inner, after), ())], title="t")
+    assert html.count("missed") - html.count(".missed") == 3
+
+
+def test_page_puts_differences_first(scripts):
+    from scoring import Found, Pair
+    from visualize import page
+
+    same, differs = Pair("the same", (), ()), Pair("differing", (Found(0, 3, "A"),), ())
+    html = page([same, differs], title="t")
+    assert html.index("fering") < html.index("the same")
+    assert "1 with a difference" in html
+    assert page([], title="t").startswith("<!DOCTYPE html>")
+
+
+def test_page_shows_scores_of_a_pipeline(scripts, stand_in):
+    from scoring import pair_up
+    from visualize import page
+
+    gold = docs_of(stand_in, Record("Where is Ann", (Gold(9, 12, "movie_name"),)))
+    html = page(pair_up(gold, stand_in.pipe(doc.text for doc in gold), "sc"), title="t")
+    assert "0.75" in html and "0.25" in html
+
+
+TINY = {
+    "components.padellm_ner.model": {
+        "@architectures": "spacy-padellm.FreshCausalLM.v1",
+        "hidden_size": 32,
+        "n_layers": 1,
+        "n_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 300,
+    },
+    "training.max_steps": 2,
+    "training.eval_frequency": 1,
+}
+
+
+@pytest.mark.slow
+def test_whole_workflow_on_ten_sentences(project):
+    """As a user runs it, in a process of its own, with a tiny model; a second run has nothing to do."""
+    folder = project / "project"
+    load_config(folder / "configs" / "fresh.cfg", overrides=TINY).to_disk(folder / "configs" / "tiny.cfg")
+    command = [
+        sys.executable,
+        "-m",
+        "spacy",
+        "project",
+        "run",
+        "all",
+        ".",
+        "--vars.limit",
+        "10",
+        "--vars.config",
+        "tiny",
+    ]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((folder / "metrics" / "snips_screening" / "tiny.json").read_text())
+    assert metrics["counts"]["pairs"] == 70
+    assert (folder / "visualizations" / "snips_screening" / "tiny.html").stat().st_size > 1000
+    built = {path.name for path in (folder / "packages" / "dist").iterdir()}
+    name = "en_padellm_snips_screening-0.1.0"
+    assert built == {f"{name}.tar.gz", f"{name}-py3-none-any.whl"}
+    again = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0
+    assert again.stdout.count("nothing changed") == 6, again.stdout
