@@ -27,6 +27,9 @@ TEXTS = (
 )
 """What the tokenizers are trained on."""
 
+QUESTIONS = ("text:\n", "entity type:\nperson\n\n<num>", "\n<mention 1>", "指定NER标签:\n人名\n\n<数量>", "\n<第1文段>")
+"""Segments of the prompts."""
+
 QWEN_CUTS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -35,7 +38,7 @@ QWEN_CUTS = (
 
 def fresh_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 420) -> PreTrainedTokenizerFast:
     """The package's own tokenizer, to be used with `leading_blank=True`."""
-    return train_tokenizer(texts, vocab_size)
+    return train_tokenizer(texts, QUESTIONS, vocab_size)
 
 
 def gpt2_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 420) -> PreTrainedTokenizerFast:

@@ -81,7 +81,10 @@ def corpora_of(path: Path, overrides: dict[str, Any]) -> tuple[Language, dict[st
     bare["nlp"] = {**config["nlp"], "pipeline": [], "disabled": []}
     bare["components"] = {}
     nlp = util.load_model_from_config(bare, auto_fill=True)
-    readers = util.registry.resolve({"corpora": config["corpora"]})["corpora"]
+    blocks = nlp.config.interpolate()["corpora"]
+    # What the files hold is looked at, not what training makes of them.
+    blocks = {name: {**block, "augmenter": None} if "augmenter" in block else block for name, block in blocks.items()}
+    readers = util.registry.resolve({"corpora": blocks})["corpora"]
     named = {name: reader for name, reader in readers.items() if callable(reader)}
     return nlp, {name: (example.reference for example in reader(nlp)) for name, reader in named.items()}
 

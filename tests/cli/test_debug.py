@@ -27,6 +27,9 @@ factory = "a_factory_that_does_not_exist"
 [corpora.train]
 @readers = "spacy.Corpus.v1"
 path = {train}
+[corpora.train.augmenter]
+@augmenters = "spacy.lower_case.v1"
+level = 1.0
 [corpora.dev]
 @readers = "spacy.Corpus.v1"
 path = {dev}
@@ -96,6 +99,7 @@ def test_config_builds_no_pipe(config):
     found = debug(config)
     assert {name: len(one.texts) for name, one in found.items()} == {"train": 2, "dev": 2}
     assert found["train"].docs == 3
+    assert found["train"].longest[1].begins == "Ann met Bo", "training would lower it"
 
 
 def test_config_overrides(config, corpus):

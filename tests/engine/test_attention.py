@@ -205,5 +205,5 @@ def test_a_layer_without_an_index_is_refused():
     tree = Tree()
     tree.add(ROOT, [1, 2, 3])
     row = ForestRow(pack([Stretch(tree, 0, 3, 0)]), store=KVStore(1), device=CPU)
-    with pytest.raises(ValueError, match="P022.*without an index.*SimpleNamespace"):
+    with pytest.raises(ValueError, match=r"P022.*without an index.*SimpleNamespace"):
         forest_attention(SimpleNamespace(), states, states, states, None, forest=row)

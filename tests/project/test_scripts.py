@@ -1,7 +1,9 @@
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
+from zipfile import ZipFile
 
 import pytest
 import spacy
@@ -210,8 +212,20 @@ TINY = {
 }
 
 
+def load_elsewhere(wheel, folder):
+    """Unpack a packaged pipeline as pip would, and annotate with it in another process with the hub out of reach."""
+    with ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    code = f"import sys; sys.path.insert(0, {str(folder)!r})\n"
+    code += "import en_padellm_snips_screening as package\n"
+    code += "doc = package.load()('When is Alien on?'); print(len(doc), 'sc' in doc.spans)"
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=offline)
+    assert done.stdout.split() == ["5", "True"], done.stderr
+
+
 @pytest.mark.slow
-def test_whole_workflow_on_ten_sentences(project):
+def test_whole_workflow_on_ten_sentences(project, tmp_path):
     """As a user runs it, in a process of its own, with a tiny model; a second run has nothing to do."""
     folder = project / "project"
     load_config(folder / "configs" / "fresh.cfg", overrides=TINY).to_disk(folder / "configs" / "tiny.cfg")
@@ -236,6 +250,7 @@ def test_whole_workflow_on_ten_sentences(project):
     built = {path.name for path in (folder / "packages" / "dist").iterdir()}
     name = "en_padellm_snips_screening-0.1.0"
     assert built == {f"{name}.tar.gz", f"{name}-py3-none-any.whl"}
+    load_elsewhere(folder / "packages" / "dist" / f"{name}-py3-none-any.whl", tmp_path)
     again = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0
     assert again.stdout.count("nothing changed") == 6, again.stdout
