@@ -73,6 +73,7 @@ wheel-test: wheel $(WHEEL)/.ready
 $(A)/.ready: setup.py
 	$(PYTHON) -m venv $(A)
 	$(A)/$(PIP) install $(PIP_ARGS) "$(TORCH)"
+	rm -rf spacy_padellm.egg-info
 	$(A)/$(PIP) install $(PIP_ARGS) -e ".[spacy-transformers,dev]"
 	$(A)/$(PIP) check
 	touch $@
@@ -80,6 +81,7 @@ $(A)/.ready: setup.py
 $(B)/.ready: setup.py
 	$(PYTHON) -m venv $(B)
 	$(B)/$(PIP) install $(PIP_ARGS) "$(TORCH)"
+	rm -rf spacy_padellm.egg-info
 	$(B)/$(PIP) install $(PIP_ARGS) -e ".[test]" "$(TRANSFORMERS_B)"
 	$(B)/$(PIP) check
 	touch $@

@@ -16,6 +16,11 @@ from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.fresh import train_tokenizer
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.prompts.english import build_english_prompt_v1
+from spacy_padellm.schemes.padellm import PaDeLLM
+from spacy_padellm.training.loss import row_loss
+from spacy_padellm.training.targets import TargetTree, grow_gold
+from spacy_padellm.types import Mention
 
 TEXTS = (
     "Japan began the defence of their Asian Cup title with a lucky 2-1 win against Syria.",
@@ -178,3 +183,52 @@ def write_checkpoint(
     build_model(family, vocab_size=len(pieces), seed=seed, attention="eager", **settings).save_pretrained(folder)
     pieces.tokenizer.save_pretrained(folder)
     return folder
+
+
+def train(lm: LanguageModel, trees: Sequence[TargetTree], *, steps: int, rate: float = 5e-3) -> float:
+    """Fit a model to some trees. RETURNS (float): The mean loss of the last step, in nats per target."""
+    optimizer = torch.optim.Adam(lm.model.parameters(), lr=rate)
+    weight = sum(tree.weight for tree in trees)
+    for _ in range(steps):
+        loss = row_loss(lm, trees) / weight
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+GOLD = (
+    ("Japan beat Syria in Abu Dhabi .", (("LOC", "Japan"), ("LOC", "Syria"), ("LOC", "Abu Dhabi"))),
+    ("Mr. Cuttitta isn't in Japan", (("PER", "Cuttitta"), ("LOC", "Japan"))),
+    ("nobody came", ()),
+    ("王小明在北京， Japan and Japan", (("PER", "王小明"), ("LOC", "北京"), ("LOC", "Japan"), ("LOC", "Japan"))),
+)
+"""Texts with their mentions (label, string) in text order."""
+
+LABELS = {"PER": "person", "LOC": "place", "ORG": "club"}
+
+
+def gold_mentions() -> list[list[Mention]]:
+    """The mentions of `GOLD`, text by text."""
+    found = []
+    for _, mentions in GOLD:
+        counts: dict[str, int] = {}
+        found.append([])
+        for label, string in mentions:
+            counts[label] = counts.get(label, 0) + 1
+            found[-1].append(Mention(label, string, counts[label]))
+    return found
+
+
+@functools.cache
+def trained_lm(tokenizer: str) -> LanguageModel:
+    """A small model that knows the answers about `GOLD` by heart, with one of `TOKENIZERS`."""
+    lm = build_lm("llama", pieces_of(tokenizer), hidden_size=48, initializer_range=0.05)
+    scheme = PaDeLLM(build_english_prompt_v1())
+    trees = [
+        grow_gold(scheme, LABELS, text, mentions, lm.pieces)
+        for (text, _), mentions in zip(GOLD, gold_mentions(), strict=True)
+    ]
+    # The loss cannot reach zero: where two mention questions part, both pieces are targets of one node.
+    train(lm, trees, steps=120, rate=1e-2)
+    return lm

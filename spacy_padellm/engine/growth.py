@@ -129,7 +129,8 @@ class Growth:
         if growing.copy is None or growing.script is not None:
             return None
         pieces, may_end = self._copies().allowed(growing.copy)
-        return [*pieces, self._pieces.end] if may_end else pieces
+        # A text without tokens has no mentions: only the empty answer is left.
+        return [*pieces, self._pieces.end] if may_end or not pieces else pieces
 
     def scripted(self, growing: Growing) -> int | None:
         """The piece the script gives next; None without a script."""
@@ -142,7 +143,8 @@ class Growth:
         """Put the next piece of an answer in place."""
         if piece == self._pieces.end:
             self._finish(growing, Finish.END)
-        elif piece == growing.closer:
+        elif piece == growing.closer and growing.pieces:
+            # Behind no piece yet it is no end: SentencePiece puts the same "▁" in front of counts and questions.
             self._finish(growing, Finish.FOLLOWED)
         else:
             growing.pieces.append(piece)
@@ -150,15 +152,17 @@ class Growth:
             growing.node = self._grow(growing.node, (piece,))
             if growing.copy is not None:
                 growing.copy = self._copies().advance(growing.copy, piece)
-            # A copied answer ends by itself, at the text's end at the latest.
             limit = growing.branch.limit or self._max_answer
-            if len(growing.pieces) < limit or (growing.copy is not None and growing.script is None):
-                self._growing.setdefault(growing.node, []).append(growing)
-            else:
+            full = len(growing.pieces) >= limit or self.tree.depths[growing.node] >= self._max_positions
+            # A copied answer ends by itself, at the text's end at the latest.
+            if full and (growing.copy is None or growing.script is not None):
                 self._finish(growing, Finish.LIMIT)
+            else:
+                self._check_depth(growing.node)
+                self._growing.setdefault(growing.node, []).append(growing)
 
     def _finish(self, growing: Growing, finish: Finish) -> None:
-        if growing.copy is not None and growing.script is None:
+        if growing.copy is not None and growing.script is None and growing.pieces:
             text = self._copies().string(growing.copy)
         else:
             text = self._pieces.decode(growing.pieces)

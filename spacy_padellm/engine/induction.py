@@ -9,8 +9,9 @@ training does the rest. Only first values of ordinary weights change: the model 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 EMBEDDING_STD = 0.1
 """Standard deviation of the first embeddings: large enough that pieces are told apart by their products."""
@@ -26,10 +27,10 @@ COPY = 6.0
 
 
 @torch.no_grad()
-def start_copying(model: PreTrainedModel, *, rope_theta: float) -> None:
+def start_copying(model: LlamaForCausalLM, *, rope_theta: float) -> None:
     """Give previous-piece heads to the first layer, and an induction head to each of the next two.
 
-    model (PreTrainedModel): A Llama with attention biases and tied embeddings, freshly made. Changed in place; a model
+    model (LlamaForCausalLM): A Llama with attention biases and tied embeddings, freshly made. Changed in place; a model
         with one layer or one head stays as it is.
     rope_theta (float): The base of its rotary positions.
     """
@@ -58,7 +59,7 @@ def start_copying(model: PreTrainedModel, *, rope_theta: float) -> None:
         attention.o_proj.weight[:, rows] = COPY * EMBEDDING_STD * copied
 
 
-def _look_back(attention: nn.Module, head: int, *, distance: int, theta: float, size: int) -> None:
+def _look_back(attention: LlamaAttention, head: int, *, distance: int, theta: float, size: int) -> None:
     """Let a head attend to the piece `distance` positions before, whatever the pieces: through its biases alone."""
     frequencies = theta ** (-torch.arange(0, size, 2).float() / size)
     # Only frequencies that turn visibly from one position to the next can tell positions apart.

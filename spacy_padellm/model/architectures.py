@@ -1,5 +1,6 @@
 """Registered models: trees with targets in, loss out."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -52,6 +53,9 @@ def build_fresh_causal_lm_v1(
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=size))
+    if rope_theta <= 0:
+        raise ValueError(Errors.P001.format(name="rope_theta", expected="above 0", got=rope_theta))
+    _check_device(device)
     shape = FreshShape(hidden_size, n_layers, n_heads, intermediate_size, vocab_size, max_positions, rope_theta)
     return forest_model(FreshSource(shape, device, seed), max_row=max_row)
 
@@ -78,13 +82,21 @@ def build_causal_lm_v1(
     trust_remote_code (bool): Run code that lies beside the model. Only for models you trust.
     max_row (int): The most pieces in one pass of training; more are run one after the other.
     RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
-    RAISES (ValueError): P001 for full fine-tuning in half precision.
+    RAISES (ValueError): P001 for full fine-tuning in half precision, or for what is no adapter or no device.
     """
     if lora is None and dtype != "float32":
         raise ValueError(Errors.P001.format(name="dtype", expected='"float32" without an adapter', got=dtype))
+    if lora is not None and not isinstance(lora, LoRA):
+        raise ValueError(Errors.P001.format(name="lora", expected='a block "spacy-padellm.LoRA.v1"', got=lora))
+    _check_device(device)
     reference = Reference(name, revision, trust_remote_code)
     source = PretrainedSource(reference, lora, getattr(torch, dtype), device, self_contained)
     return forest_model(source, max_row=max_row)
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError(Errors.P001.format(name="device", expected='"auto", "cpu", "cuda" or "cuda:1"', got=device))
 
 
 def forest_model(source: Source, *, max_row: int) -> Model[Sequence[TargetTree], float]:
@@ -93,6 +105,11 @@ def forest_model(source: Source, *, max_row: int) -> Model[Sequence[TargetTree],
         raise ValueError(Errors.P001.format(name="max_row", expected="at least 1", got=max_row))
     attrs = {"dropout_rate": 0.0, "max_row": max_row}
     return Model("padellm_causal_lm", forward, init=init, shims=[CausalLMShim(source)], attrs=attrs)
+
+
+def is_forest_model(model: object) -> bool:
+    """Whether a model is one of this package's architectures."""
+    return isinstance(model, Model) and any(isinstance(shim, CausalLMShim) for shim in model.shims)
 
 
 def shim_of(model: Model[Sequence[TargetTree], float]) -> CausalLMShim:

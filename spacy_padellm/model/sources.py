@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Protocol
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -103,11 +105,19 @@ class PretrainedSource:
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
         model, tokenizer = self._base(self.reference)
         if self.lora is not None:
-            model = get_peft_model(model, _peft_config(self.lora))
+            try:
+                model = get_peft_model(model, _peft_config(self.lora))
+            except ValueError as error:
+                modules = self.lora.target_modules
+                expected = f"names of linear layers of the model ({error})"
+                message = Errors.P001.format(name="lora.target_modules", expected=expected, got=modules)
+                raise ValueError(message) from error
         return _proved(model, tokenizer, self.device, self.reference.name)
 
     def save(self, lm: LanguageModel, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        for part in ("base", "adapter", "tokenizer"):  # of another kind of model that was saved here before
+            shutil.rmtree(folder / part, ignore_errors=True)
         tokenizer = lm.pieces.tokenizer
         if isinstance(lm.model, PeftModel):
             # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
@@ -130,7 +140,7 @@ class PretrainedSource:
         if (folder / "adapter").is_dir():
             try:
                 model = PeftModel.from_pretrained(model, str(folder / "adapter"), is_trainable=True)
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
+            except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
                 raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=error)) from error
         elif self.lora is not None:
             reason = "there is no such folder"

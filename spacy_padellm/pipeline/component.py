@@ -21,7 +21,7 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 from spacy_padellm.backends.local import Text, answer_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
 from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.model.architectures import shim_of
+from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
 from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
 from spacy_padellm.spans.resolve import Policy
@@ -68,6 +68,7 @@ class PaDeLLMNER(TrainablePipe):
     scheme (Scheme): What is asked.
     options (Options): Settings.
     scorer (Callable | None): Scores the pipe.
+    RAISES (ValueError): P001 if the model or the scheme is something else.
     """
 
     def __init__(
@@ -80,6 +81,12 @@ class PaDeLLMNER(TrainablePipe):
         options: Options,
         scorer: Callable[..., dict[str, Any]] | None,
     ) -> None:
+        # spaCy does not look at what a block of the config resolves to.
+        if not isinstance(scheme, Scheme):
+            raise ValueError(Errors.P001.format(name="scheme", expected="a scheme", got=scheme))
+        if not is_forest_model(model):
+            expected = "an architecture of this package"
+            raise ValueError(Errors.P001.format(name="model", expected=expected, got=getattr(model, "name", model)))
         self.vocab = vocab
         self.model = model
         self.name = name

@@ -134,13 +134,19 @@ def test_a_fresh_tokenizer_cuts_a_mention_as_it_is_cut_inside_the_text():
             assert inside[len(before) : len(before) + len(mention)] == mention
 
 
-def test_a_fresh_tokenizer_counts_each_word_once_and_keeps_questions_whole():
-    """A word that comes often in the texts is not whole for that; a word of a question is."""
-    texts = ["zzyyxx " * 1000 + "ab ac ad ae"]
-    pieces = Pieces(train_tokenizer(texts, ["entity type"], 257 + 10), leading_blank=True)
-    often, question = pieces.encode(["zzyyxx", "entity"])
-    assert len(often) > 4 > len(question)
-    assert len(pieces) <= 257 + 10
+def test_a_fresh_tokenizer_counts_each_word_once():
+    """So a word that comes often is not made one piece at the cost of pieces that words share."""
+    once, often = (train_tokenizer(["zzyyxx " * count + "aba abc abd abe"], [], 262) for count in (1, 1000))
+    assert once.get_vocab() == often.get_vocab()
+    assert len(once) == 262
+
+
+def test_a_fresh_tokenizer_keeps_the_words_of_questions_whole():
+    words = [f"{first}{second}{third}" for first in "abcde" for second in "fghij" for third in "klmno"]
+    pieces = Pieces(train_tokenizer([" ".join(words)], ["text:\nentity type:\n"], 300), leading_blank=True)
+    inside = pieces.question("text:\nentity type:\n")
+    assert {"text", "entity", "type"} <= {pieces.decode([piece]) for piece in inside}
+    assert min(len(pieces.question(word)) for word in words) > 1
 
 
 def test_many_questions_do_not_fill_the_memory():

@@ -1,5 +1,5 @@
 """The pipelines of tests/pipeline, for the tests of models."""
 
-from tests.pipeline.conftest import trained, trained_bytes
+from tests.pipeline.conftest import proved, trained, trained_bytes, unproved
 
-__all__ = ["trained", "trained_bytes"]
+__all__ = ["proved", "trained", "trained_bytes", "unproved"]

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from spacy.language import Language
 
+from spacy_padellm.engine.proof import prove
+from spacy_padellm.model import sources
 from tests.pipeline.makers import blank, ours, train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unproved() -> Iterator[None]:
+    """Leaves out the check of every model at load, which tests/engine tests; it would take most of the time here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "prove", lambda lm: None)
+        yield
+
+
+@pytest.fixture
+def proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts that check back."""
+    monkeypatch.setattr(sources, "prove", prove)
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,15 @@ def annotations(nlp: Language, texts: Iterable[str] = TEXTS) -> list[tuple[Found
     ]
 
 
+def answers(nlp: Language, texts: Iterable[str] = TEXTS) -> list[list[tuple[str, int, str, float]]]:
+    """Everything that was answered, readable or not: what half-trained models are compared by."""
+    found = ours(nlp).predict([nlp.make_doc(text) for text in texts])
+    return [
+        [(branch.label, branch.ordinal, answer.text, round(answer.probability, 4)) for branch, answer in one.answered]
+        for one in found
+    ]
+
+
 def weights(nlp: Language, name: str = "padellm_ner") -> dict[str, torch.Tensor]:
     """A copy of all weights of our pipe's model."""
     model = shim_of(ours(nlp, name).model).lm.model
