@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -70,7 +71,7 @@ def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device
             attn_implementation=FOREST,
             **{_DTYPE: dtype},
         )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
     return model.to(device).eval()
 
@@ -87,7 +88,7 @@ def load_tokenizer(reference: Reference) -> PreTrainedTokenizerFast:
         return AutoTokenizer.from_pretrained(
             reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
         )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except Exception as error:  # tokenizers raises nothing more special
         raise ValueError(Errors.P027.format(what="tokenizer", name=reference.name, reason=error)) from error
 
 
@@ -109,6 +110,8 @@ def save_model(
     rope = config.get("rope_parameters") or {}
     if "rope_theta" in rope:
         config["rope_theta"] = rope["rope_theta"]
+    if rope.get("rope_type", "default") != "default":
+        config["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf8")
     save_tokenizer(tokenizer, folder)
     for weights in folder.glob("*.safetensors"):
@@ -133,14 +136,16 @@ def _load_own_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _restore_rope(config: Any, folder: Path) -> None:
-    """Refuse a config whose rotary base would silently become the default: 4.53 does not read `rope_parameters`."""
+    """Take over rotary settings that transformers 4.53 would silently leave at their defaults: it does not read
+    `rope_parameters`."""
     path = folder / "config.json"
     if not path.is_file():
         return
-    written = json.loads(path.read_text(encoding="utf8"))
-    theta = (written.get("rope_parameters") or {}).get("rope_theta")
-    if theta is not None and "rope_theta" not in written and not hasattr(config, "rope_parameters"):
-        config.rope_theta = theta
+    rope = json.loads(path.read_text(encoding="utf8")).get("rope_parameters") or {}
+    if "rope_theta" in rope and hasattr(config, "rope_theta"):
+        config.rope_theta = rope["rope_theta"]
+    if rope.get("rope_type", "default") != "default" and getattr(config, "rope_scaling", rope) is None:
+        config.rope_scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
 
 
 _DTYPE = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"

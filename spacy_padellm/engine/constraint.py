@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ def _paths(text: str, borders: Sequence[tuple[int, int]], pieces: Pieces) -> lis
         ends: dict[int, int] = {}
         for _, end in borders[token : lasts[token] + 1]:
             place = place_of_end.get(end)
-            if place is not None and (place == len(spelling.pieces) or _cuts_cleanly(text, end)):
+            if place is not None and (end == borders[lasts[token]][1] or _cuts_cleanly(text, end)):
                 ends[place] = end
             else:
                 awkward.append((start, end))
@@ -101,7 +102,9 @@ def _paths(text: str, borders: Sequence[tuple[int, int]], pieces: Pieces) -> lis
 
 def _cuts_cleanly(text: str, end: int) -> bool:
     """Whether a tokenizer cuts at `end` whatever follows: at the text's end, before a blank, and between a letter or
-    digit and anything that is neither."""
+    digit and anything that is neither. A combining mark may become one character with the letter before it."""
     if end >= len(text) or text[end].isspace():
         return True
+    if unicodedata.category(text[end]).startswith("M"):
+        return False
     return text[end - 1].isalnum() != text[end].isalnum()

@@ -301,11 +301,13 @@ class PaDeLLMNER(TrainablePipe):
 
     def _trees(self, examples: Sequence[Example]) -> list[TargetTree]:
         key = self.options.spans_key
-        return [
+        trees = [
             self._tree(text_of(example.predicted), gold_mentions(example, key))
             for example in examples
             if not is_blank(example.predicted) and gold_spans(example, key) is not None
         ]
+        # With few `absent_labels` a text without mentions may be asked nothing.
+        return [tree for tree in trees if tree.weight]
 
     def _tree(self, text: Text, gold: Sequence[Mention]) -> TargetTree:
         words = self._label_words()

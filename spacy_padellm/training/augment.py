@@ -58,6 +58,7 @@ class MentionSwapper:
         self._draw = random.Random(seed)
         self._words: dict[str, None] = {}
         self._seen: dict[str, _Seen] = {}
+        self._texts: set[int] = set()
         self._examples = 0
 
     def __call__(self, nlp: Language, example: Example) -> Iterator[Example]:
@@ -75,6 +76,10 @@ class MentionSwapper:
         return self._share + (self._final_share - self._share) * settled
 
     def _remember(self, doc: Doc, spans: Sequence[Span]) -> None:
+        # Every text counts once, however often training comes back to it: else every label looked closed in the end.
+        if hash(doc.text) in self._texts:
+            return
+        self._texts.add(hash(doc.text))
         self._words.update(dict.fromkeys(token.text for token in doc if token.is_alpha))
         for span in spans:
             seen = self._seen.setdefault(span.label_, _Seen())

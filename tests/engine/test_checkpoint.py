@@ -52,22 +52,30 @@ def test_round_trip(tmp_path, family):
     assert torch.equal(own_logits(again), own_logits(model))
 
 
-@pytest.mark.parametrize("written", ["both", "rope_theta", "rope_parameters"])
-def test_the_rotary_base_survives(tmp_path, written):
-    """transformers 4.53 writes and reads `rope_theta`, 5 `rope_parameters`: whichever a folder has counts."""
+@pytest.mark.parametrize("scaling", [None, {"rope_type": "linear", "factor": 4.0}], ids=["plain", "scaled"])
+@pytest.mark.parametrize("read", ["both", "4.53", "5"])
+def test_rotary_settings_survive(tmp_path, read, scaling):
+    """transformers 4.53 writes and reads `rope_theta` and `rope_scaling`, 5 `rope_parameters`: a folder has both, and
+    one that has either (written by transformers itself) is read right."""
     pieces = pieces_of("llama")
-    model = build_model("llama", vocab_size=len(pieces), rope_theta=50.0)
+    # transformers 5 writes into the dictionary it is given.
+    settings = {"rope_theta": 50.0, "rope_scaling": dict(scaling) if scaling else None}
+    model = build_model("llama", vocab_size=len(pieces), **settings)
+    expected = own_logits(model)
     save_model(model, pieces.tokenizer, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["rope_theta"] == 50.0
-    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 50.0}
-    for name in {"rope_theta", "rope_parameters"} - {written}:
-        if written != "both":
-            del config[name]
+    assert (config.get("rope_scaling") or {}).get("factor") == (scaling or {}).get("factor")
+    if read == "4.53":
+        config.pop("rope_parameters", None)
+    if read == "5":
+        config.pop("rope_theta"), config.pop("rope_scaling", None)
+        config["rope_parameters"] = {"rope_type": "default", **(scaling or {}), "rope_theta": 50.0}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert torch.allclose(own_logits(load(tmp_path)), own_logits(model), atol=1e-5)
-    usual = build_model("llama", vocab_size=len(pieces))
-    assert not torch.allclose(own_logits(usual), own_logits(model), atol=1e-2)
+    assert torch.allclose(own_logits(load(tmp_path)), expected, atol=1e-5)
+    for other in ({"rope_theta": 50.0}, {"rope_scaling": dict(scaling)}) if scaling else ({},):
+        usual = build_model("llama", vocab_size=len(pieces), **other)
+        assert not torch.allclose(own_logits(usual), expected, atol=1e-2)
 
 
 def test_the_rotary_base_of_a_fresh_decoder():
@@ -142,7 +150,7 @@ def test_the_state_may_be_given(tmp_path):
     pieces = pieces_of("llama")
     model = build_model("llama", vocab_size=len(pieces))
     state = {name: weight + 1 for name, weight in model.state_dict().items()}
-    save_model(model, pieces.tokenizer, tmp_path, state=state)
+    save_model(model, pieces.tokenizer, tmp_path, state=dict(state))
     for name, weight in load(tmp_path).state_dict().items():
         assert torch.equal(weight, state[name])
 

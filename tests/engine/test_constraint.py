@@ -7,6 +7,8 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.engine.constraint import LONGEST_MENTION, CopyConstraint, CopyState
 from spacy_padellm.engine.pieces import Pieces
@@ -21,6 +23,7 @@ TEXTS = {
     "chinese": ("上海市政府今天在北京宣布，中国队以2比1获胜", CHARACTERS),
     "emoji": ("I 😀👍 Japan 👩\u200d👧🇯🇵!", CHARACTERS),
     "composed": ("cafe\u0301 Bras\u00edlia n\u0303o fi\u0302m", re.compile(r"\S+")),
+    "marks apart": ("cafe\u0301 1a\u0301", CHARACTERS),
     "full-width": ("ＡＢＣ１２　東京ﾄｳｷｮｳ", CHARACTERS),
     "dotted": ("İstanbul Iİi İ", re.compile(r"\w+")),
     "blanks": ("  a \n\n b\t\tc   ", re.compile(r"\S+")),
@@ -122,3 +125,17 @@ def test_one_path_a_token_where_tokens_end_at_pieces():
     text = "one two three four five six seven"
     constraint = CopyConstraint(text, borders_of(text, re.compile(r"\w+")), pieces)
     assert len(constraint.start.paths) == 7
+
+
+def test_a_tokenizer_that_looks_whole_words_up_first():
+    """Llama 3 takes a word that is in its vocabulary as one piece, even where merging would not get there: "ab" alone
+    is cut otherwise than at the start of "abc", though both have an end behind "b"."""
+    names = ["</s>", "a", "b", "c", ".", "Ġ", "ab"]
+    tokenizer = Tokenizer(models.BPE({name: place for place, name in enumerate(names)}, [], ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    pieces = Pieces(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"))
+    assert pieces.encode(["ab", "abc"]) == [(6,), (1, 2, 3)]
+    text, borders = "abc ab.", [(0, 2), (2, 3), (4, 6), (6, 7)]
+    found = accepted(CopyConstraint(text, borders, pieces))
+    assert found.keys() == set(pieces.encode(spans(text, borders)))

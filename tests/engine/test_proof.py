@@ -38,6 +38,7 @@ def test_half_precision_passes(dtype):
     prove(lm)
 
 
+@pytest.mark.filterwarnings("ignore:`position_ids` have no functionality in BLOOM:FutureWarning")
 def test_a_model_with_alibi_is_refused():
     lm = lm_of(model_type="bloom", n_layer=2, n_head=4)
     with pytest.raises(ValueError, match=r"P025.*'bloom'.*'my model'"):

@@ -305,7 +305,11 @@ def test_sourced_into_another_pipeline(trained: Callable[..., Language]):
 
 @pytest.mark.parametrize(
     "duplicate",
-    [copy.deepcopy, lambda nlp: pickle.loads(pickle.dumps(nlp)), lambda nlp: srsly.pickle_loads(srsly.pickle_dumps(nlp))],
+    [
+        copy.deepcopy,
+        lambda nlp: pickle.loads(pickle.dumps(nlp)),
+        lambda nlp: srsly.pickle_loads(srsly.pickle_dumps(nlp)),
+    ],
     ids=["deepcopy", "pickle", "cloudpickle"],
 )
 def test_copies_are_copies(trained: Callable[..., Language], duplicate: Callable[[Language], Language]):

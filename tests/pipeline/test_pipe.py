@@ -1,0 +1,151 @@
+"""Streams of documents: order, batches, contexts, errors, processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from tests.pipeline.makers import DATA, TEXTS, answering, entities, ours, spans
+
+LONG = "Show me Jaws " * 200
+"""Longer than the model has positions."""
+
+
+def test_order_is_kept_whatever_the_batch_size(trained: Callable[..., Language]):
+    nlp = trained()
+    texts = [*TEXTS, "", *TEXTS[::-1], " "]
+    expected = [spans(nlp(text)) for text in texts]
+    for size in (1, 2, 3, 64):
+        docs = list(nlp.pipe(texts, batch_size=size))
+        assert [doc.text for doc in docs] == texts
+        assert [spans(doc) for doc in docs] == expected
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (5, [5]), (64, [5])])
+def test_batch_size_is_the_size_of_a_forest(
+    trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch, size: int, expected: list[int]
+):
+    nlp = trained()
+    with answering(monkeypatch, {}) as calls:
+        list(nlp.pipe(["a", "b", "c", "d", "e"], batch_size=size))
+    assert [len(call) for call in calls] == expected
+
+
+def test_stream_is_lazy(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
+    nlp = trained()
+    taken: list[str] = []
+
+    def stream() -> Iterator[Doc]:
+        for text in ["a", "b", "c", "d", "e", "f"]:
+            taken.append(text)
+            yield nlp.make_doc(text)
+
+    with answering(monkeypatch, {}):
+        docs = ours(nlp).pipe(stream(), batch_size=2)
+        assert taken == []
+        next(docs)
+        assert taken == ["a", "b"]
+        next(docs)
+        next(docs)
+        assert taken == ["a", "b", "c", "d"]
+
+
+def test_contexts_survive(trained: Callable[..., Language]):
+    nlp = trained()
+    pairs = [(text, {"id": number}) for number, text in enumerate([*TEXTS, "", " "])]
+    found = list(nlp.pipe(pairs, as_tuples=True, batch_size=4))
+    assert [(doc.text, context) for doc, context in found] == pairs
+    assert entities(found[1][0]) == DATA[1][1]
+
+
+def test_context_on_the_doc_survives(trained: Callable[..., Language]):
+    nlp = trained()
+    docs = [nlp.make_doc(text) for text in TEXTS]
+    for number, doc in enumerate(docs):
+        doc._context = number
+    assert [doc._context for doc in ours(nlp).pipe(docs, batch_size=2)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["", " ", " \n\t ", "\u3000\u00a0"])
+def test_texts_without_words_pass_through(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch, text: str):
+    nlp = trained()
+    with answering(monkeypatch, {}) as calls:
+        doc = nlp(text)
+    assert calls == [[]]
+    assert (doc.text, list(doc.ents), list(doc.spans["sc"])) == (text, [], [])
+    assert doc.spans["sc"].attrs["scores"].shape == (0,)
+    assert all(token.ent_iob_ == "O" for token in doc)
+
+
+# Errors
+
+
+def test_handler_gets_only_the_document_that_failed(trained: Callable[..., Language]):
+    nlp = trained()
+    failed: list[tuple[Any, ...]] = []
+    ours(nlp).set_error_handler(lambda *told: failed.append(told))
+    docs = list(nlp.pipe([TEXTS[0], LONG, TEXTS[1], TEXTS[2]], batch_size=3))
+    assert [entities(doc) for doc in docs] == [ents for _, ents in DATA[:3]]
+    ((name, pipe, bad, error),) = failed
+    assert (name, pipe, [doc.text for doc in bad]) == ("padellm_ner", ours(nlp), [LONG])
+    assert isinstance(error, ValueError)
+    assert str(error).startswith("[P023]")
+
+
+def test_text_longer_than_the_model_p023(trained: Callable[..., Language]):
+    with pytest.raises(ValueError, match=r"\[P023\].* 256\..*'Show me Jaws"):
+        list(trained().pipe([TEXTS[0], LONG]))
+
+
+def test_handler_of_a_single_call(trained: Callable[..., Language]):
+    nlp = trained()
+    failed: list[str] = []
+    nlp.set_error_handler(lambda name, pipe, docs, error: failed.extend(doc.text for doc in docs))
+    doc = nlp(LONG)
+    assert failed == [LONG]
+    assert "sc" not in doc.spans
+
+
+def test_what_came_before_the_error_is_not_lost(trained: Callable[..., Language]):
+    docs = trained().pipe([TEXTS[0], TEXTS[1], LONG], batch_size=2)
+    assert [entities(next(docs)), entities(next(docs))] == [DATA[0][1], DATA[1][1]]
+    with pytest.raises(ValueError, match=r"\[P023\]"):
+        next(docs)
+
+
+# Processes
+
+IN_TWO_PROCESSES = """
+import json, sys
+import spacy
+if __name__ == "__main__":
+    nlp = spacy.load(sys.argv[1])
+    texts = json.loads(sys.argv[2])
+    nlp(texts[0])
+    docs = list(nlp.pipe(texts, n_process=2, batch_size=2))
+    told = [[ent.start_char, ent.end_char, ent.label_] for doc in docs for ent in doc.ents]
+    print(json.dumps([[doc.text for doc in docs], told, [len(doc.spans["sc"].attrs["scores"]) for doc in docs]]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes(trained: Callable[..., Language], tmp_path: Path):
+    """In a process of its own with a limit of time, so that a hang fails."""
+    trained().to_disk(tmp_path / "saved")
+    script = tmp_path / "two.py"
+    script.write_text(IN_TWO_PROCESSES)
+    command = [sys.executable, str(script), str(tmp_path / "saved"), json.dumps([*TEXTS, ""])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    texts, ents, counts = json.loads(done.stdout.splitlines()[-1])
+    assert texts == [*TEXTS, ""]
+    assert ents == [list(ent) for _, gold in DATA for ent in gold]
+    assert counts == [2, 2, 3, 0, 0]
