@@ -87,7 +87,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docs", type=Path, required=True)
-    parser.add_argument("--model", default="tiny", help="tiny, 8m, 40m (random weights), a pipeline's folder or a hub id")
+    parser.add_argument(
+        "--model", default="tiny", help="tiny, 8m, 40m (random weights), a pipeline's folder or a hub id"
+    )
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="padellm")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--answers", choices=["gold", "model"], default="gold")

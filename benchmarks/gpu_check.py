@@ -112,9 +112,7 @@ def check_spans(lm: LanguageModel, reference: LanguageModel, scheme: PaDeLLM, te
     return {"passed": total > 0 and differing <= FEW * total, "mentions": total, "differing": differing}
 
 
-def check_training(
-    lm: LanguageModel, scheme: PaDeLLM, made: Sequence[tuple[Text, list[Mention]]]
-) -> dict[str, object]:
+def check_training(lm: LanguageModel, scheme: PaDeLLM, made: Sequence[tuple[Text, list[Mention]]]) -> dict[str, object]:
     model = get_peft_model(lm.model, LoraConfig(task_type=TaskType.CAUSAL_LM, target_modules="all-linear"))
     adapted = LanguageModel(model, lm.pieces, lm.device, lm.name)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}

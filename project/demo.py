@@ -1,6 +1,6 @@
 """The trained pipeline on three sentences that stand in no file of the project.
 
-    python project/demo.py
+python project/demo.py
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def train_tokenizer(texts: Iterable[str], questions: Iterable[str], vocab_size: 
     tokenizer.decoder = decoders.ByteLevel()
     words = list(dict.fromkeys(f" {word}" for text in texts for word in text.split()))
     # Digits are counts and ordinals.
+    questions = (question if question.startswith("\n") else f" {question}" for question in questions)
     asked = [*questions, *(f" {digit}" for digit in range(10))]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

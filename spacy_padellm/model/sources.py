@@ -193,6 +193,9 @@ def _proved(
 ) -> LanguageModel:
     chosen = choose_device(device)
     pieces = Pieces(tokenizer, leading_blank=leading_blank, name=name)
+    if not pieces.encode(["text"])[0]:
+        # transformers 5 makes an empty tokenizer where the files of one are missing.
+        raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason="it has no pieces for any text"))
     lm = LanguageModel(model.to(chosen).eval(), pieces, chosen, name)
     prove(lm)
     return lm

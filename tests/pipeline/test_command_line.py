@@ -291,6 +291,8 @@ USE = "import json, {name}; nlp = {name}.load(); print(json.dumps([[e.text for e
 
 
 @pytest.mark.slow
+# spaCy's package command leaves files open.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_package_installs_and_loads_without_a_network(trained: Any, tmp_path: Path):
     nlp = trained()
     nlp.meta.update(name="tiny", version="0.0.1")

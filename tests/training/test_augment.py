@@ -118,6 +118,13 @@ def test_noise_changes_words_around_mentions():
         assert [ent.text.lower() for ent in after.reference.ents] == [ent.text.lower() for ent in before.reference.ents]
 
 
+def test_noise_lowers_the_case_of_mentions_alone():
+    given = [example_of("Play All The Songs by Elvis", [(22, 27, "ARTIST")])] * 10
+    made = swap_all(given, share=0.0, final_share=0.0, noise=1.0)
+    assert all(example.reference.ents[0].text == "elvis" for example in made)
+    assert any(not outside(example.reference)[0].islower() for example in made)
+
+
 def test_the_seed_decides():
     texts = [[example.reference.text for example in swap_all(examples() * 5, seed=seed)] for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
