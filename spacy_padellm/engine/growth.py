@@ -93,8 +93,8 @@ class Growth:
         self._constraint: CopyConstraint | None = None
         self._growing: dict[int, list[Growing]] = {}
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
+        check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
-        self._check_depth(self._trunk)
         for branch in request.branches:
             self._plant(branch, self._trunk)
 
@@ -198,6 +198,13 @@ class Growth:
         return self._constraint
 
     def _check_depth(self, node: int) -> None:
-        if node != ROOT and self.tree.depths[node] >= self._max_positions:
-            depth = self.tree.depths[node] + 1
-            raise ValueError(Errors.P023.format(limit=self._max_positions, got=depth, text=self._request.text[:60]))
+        check_length(self.tree.depths[node] + 1 if node != ROOT else 0, self._max_positions, self._request.text)
+
+
+def check_length(length: int, max_positions: int, text: str) -> None:
+    """Refuse a path longer than the model's positions, before anything is built for it.
+
+    RAISES (ValueError): P023 if it is.
+    """
+    if length > max_positions:
+        raise ValueError(Errors.P023.format(limit=max_positions, got=length, text=text[:60]))

@@ -275,6 +275,7 @@ class PaDeLLMNER(TrainablePipe):
         sgd (Optimizer | None): Updates the weights; None to leave the gradients to `finish_update`.
         losses (dict[str, float] | None): The mean loss in nats per target is added under the pipe's name.
         RETURNS (dict[str, float]): The losses.
+        RAISES (ValueError): P010 before the model was initialised or loaded; P023 if a text does not fit the model.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -310,7 +311,7 @@ class PaDeLLMNER(TrainablePipe):
         return [tree for tree in trees if tree.weight]
 
     def _tree(self, text: Text, gold: Sequence[Mention]) -> TargetTree:
-        words = self._label_words()
+        lm, words = shim_of(self.model).lm, self._label_words()
         if self.options.absent_labels is not None:
             present = {mention.label for mention in gold}
             absent = [label for label in words if label not in present]
@@ -321,8 +322,9 @@ class PaDeLLMNER(TrainablePipe):
             words,
             text.string,
             gold,
-            shim_of(self.model).lm.pieces,
+            lm.pieces,
             weighting=self.options.weighting,
+            max_positions=lm.max_positions,
             copy_task=draw_copy_task(*text) if random.random() < self.options.copy_share else None,
         )
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spacy_padellm.engine.growth import check_length
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.training.copying import CopyTask
 from spacy_padellm.tree.tree import Tree
@@ -47,6 +48,7 @@ def grow_gold(
     *,
     weighting: Weighting = "tree",
     copy_task: CopyTask | None = None,
+    max_positions: int | None = None,
 ) -> TargetTree:
     """Grow the tree that prediction would grow if the model were perfect.
 
@@ -62,10 +64,14 @@ def grow_gold(
         under it, as the paper does, which trains on one sequence per mention: the count of a label with m mentions
         then weighs m.
     copy_task (CopyTask | None): One more question, whose answer repeats some of the text.
+    max_positions (int | None): The most positions the model has; None not to look.
     RETURNS (TargetTree): The tree.
+    RAISES (ValueError): P023 if the text with its questions and answers does not fit the model.
     """
     tree = Tree()
-    trunk = tree.add(ROOT, sum(pieces.encode(scheme.trunk(text)), start=pieces.start))
+    cut = sum(pieces.encode(scheme.trunk(text)), start=pieces.start)
+    check_length(len(cut), max_positions or len(cut), text)
+    trunk = tree.add(ROOT, cut)
     targets: dict[tuple[int, int], float] = {}
 
     def expect(parent: int, segment: Sequence[int], weight: float) -> int:
@@ -99,6 +105,8 @@ def grow_gold(
     if copy_task is not None:
         question, answer = pieces.encode(copy_task)
         expect(tree.add(trunk, question), answer, 1.0)
+    if max_positions is not None:
+        check_length(max(tree.depths) + 1, max_positions, text)
     keys = np.array(list(targets), dtype=np.int64).reshape(-1, 2)
     return TargetTree(tree, keys[:, 0], keys[:, 1], np.array(list(targets.values()), dtype=np.float32))
 

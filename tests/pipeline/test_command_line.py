@@ -48,7 +48,7 @@ def write_config(folder: Path, *, steps: int = 4, components: dict[str, Any] | N
             "max_steps": steps,
             "eval_frequency": 2,
             "patience": 0,
-            "optimizer": {"@optimizers": "Adam.v1", "learn_rate": 0.02, "use_averages": False},
+            "optimizer": {"@optimizers": "Adam.v1", "learn_rate": 0.01, "use_averages": False},
             **training,
         },
     }
@@ -105,7 +105,7 @@ def test_init_labels_writes_what_initialize_reads(tmp_path: Path):
 
 
 def test_train_and_evaluate(tmp_path: Path):
-    train(filled(tmp_path, steps=60, eval_frequency=60), tmp_path / "out")
+    train(filled(tmp_path, steps=120, eval_frequency=120), tmp_path / "out")
     found = evaluate(str(tmp_path / "out" / "model-last"), tmp_path / "dev.spacy", tmp_path / "scores.json")
     assert found["ents_f"] > 0.5
     assert srsly.read_json(tmp_path / "scores.json")["ents_f"] == pytest.approx(found["ents_f"])

@@ -1,5 +1,6 @@
 """Exactly which pieces are targets, how much each counts, and that the loss is the paper's."""
 
+import functools
 import random
 
 import numpy as np
@@ -249,3 +250,14 @@ def test_weights_weigh():
     heavy[0] = 3.0
     got = row_loss(lm, [TargetTree(one.tree, one.nodes, one.pieces, heavy)])
     assert_close(got, 3 * parts[0] + parts[1], rtol=1e-5, atol=0)
+
+
+def test_a_text_that_does_not_fit_the_model_is_refused():
+    """Before the tree is built for a text that alone is too long, and for an answer that goes beyond."""
+    pieces = pieces_of("gpt2")
+    grow = functools.partial(grow_gold, SCHEME, {"LOC": "x"}, "a b", [Mention("LOC", "a b")], pieces)
+    depth = max(grow().tree.depths) + 1
+    assert len(grow(max_positions=depth).tree) == len(grow().tree)
+    for limit in (3, depth - 1):
+        with pytest.raises(ValueError, match=rf"P023.*model has {limit}\."):
+            grow(max_positions=limit)
