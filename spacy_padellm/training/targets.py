@@ -68,49 +68,52 @@ def grow_gold(
     RETURNS (TargetTree): The tree.
     RAISES (ValueError): P023 if the text with its questions and answers does not fit the model.
     """
-    tree = Tree()
     cut = sum(pieces.encode(scheme.trunk(text)), start=pieces.start)
     check_length(len(cut), max_positions or len(cut), text)
-    trunk = tree.add(ROOT, cut)
-    targets: dict[tuple[int, int], float] = {}
-
-    def expect(parent: int, segment: Sequence[int], weight: float) -> int:
-        node = parent
-        for piece in segment:
-            if weighting == "sequence":
-                targets[node, piece] = targets.get((node, piece), 0.0) + weight
-            else:
-                targets[node, piece] = 1.0
-            node = tree.add(node, (piece,))
-        return node
-
-    def ask(branch: Branch, parent: int, opened: bool) -> float:
-        """Grow a question with all under it. Returns the number of last questions."""
-        question = pieces.question(branch.question)
-        text_answer = scheme.answer(branch, gold)
-        answer = pieces.encode([text_answer])[0]
-        follows = scheme.follow(branch, text_answer)
-        asked = tree.add(parent, question)
-        answered = tree.add(asked, answer)
-        weight = sum(ask(follow, answered, True) for follow in follows) if follows else 1.0
-        if opened:
-            expect(parent, question, weight)
-        expect(asked, answer, weight)
-        if not follows:
-            _expect_end(targets, answered, pieces.end, weighting)
-        return weight
-
+    growth = _GoldGrowth(scheme, gold, pieces, weighting)
+    trunk = growth.tree.add(ROOT, cut)
     for branch in scheme.ask(labels):
-        ask(branch, trunk, opened=False)
+        growth.ask(branch, trunk, opened=False)
     if copy_task is not None:
         question, answer = pieces.encode(copy_task)
-        expect(tree.add(trunk, question), answer, 1.0)
+        growth.expect(growth.tree.add(trunk, question), answer, 1.0)
     if max_positions is not None:
-        check_length(max(tree.depths) + 1, max_positions, text)
-    keys = np.array(list(targets), dtype=np.int64).reshape(-1, 2)
-    return TargetTree(tree, keys[:, 0], keys[:, 1], np.array(list(targets.values()), dtype=np.float32))
+        check_length(max(growth.tree.depths) + 1, max_positions, text)
+    keys = np.array(list(growth.targets), dtype=np.int64).reshape(-1, 2)
+    weights = np.array(list(growth.targets.values()), dtype=np.float32)
+    return TargetTree(growth.tree, keys[:, 0], keys[:, 1], weights)
 
 
-def _expect_end(targets: dict[tuple[int, int], float], node: int, end: int, weighting: Weighting) -> None:
-    before = targets.get((node, end), 0.0) if weighting == "sequence" else 0.0
-    targets[node, end] = before + 1.0
+class _GoldGrowth:
+    """A tree while it grows, with the weight of each (node, next piece). A class and not nested functions, since
+    functions that refer to themselves keep every tree alive until the garbage collector comes by."""
+
+    def __init__(self, scheme: Scheme, gold: Sequence[Mention], pieces: Pieces, weighting: Weighting) -> None:
+        self.tree = Tree()
+        self.targets: dict[tuple[int, int], float] = {}
+        self._scheme = scheme
+        self._gold = gold
+        self._pieces = pieces
+        self._weighting = weighting
+
+    def ask(self, branch: Branch, parent: int, *, opened: bool) -> float:
+        """Grow a question with all under it. Returns the number of last questions."""
+        question = self._pieces.question(branch.question)
+        text = self._scheme.answer(branch, self._gold)
+        answer = self._pieces.encode([text])[0]
+        asked = self.tree.add(parent, question)
+        answered = self.tree.add(asked, answer)
+        follows = self._scheme.follow(branch, text)
+        weight = sum(self.ask(follow, answered, opened=True) for follow in follows) if follows else 1.0
+        if opened:
+            self.expect(parent, question, weight)
+        self.expect(asked, answer if follows else (*answer, self._pieces.end), weight)
+        return weight
+
+    def expect(self, node: int, segment: Sequence[int], weight: float) -> None:
+        """Make each piece of a segment under a node a target; the last one may be an end, which is in no tree."""
+        for place, piece in enumerate(segment):
+            before = self.targets.get((node, piece), 0.0)
+            self.targets[node, piece] = before + weight if self._weighting == "sequence" else 1.0
+            if place + 1 < len(segment):
+                node = self.tree.add(node, (piece,))
