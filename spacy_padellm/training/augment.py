@@ -15,9 +15,6 @@ from spacy_padellm.errors import Errors
 _MOST_MENTIONS = 5000
 """Mentions remembered of a label, at most."""
 
-_CAUTION = 4
-"""Power of a label's openness: labels of whose mentions two thirds are new get new words in one case of five."""
-
 _MOST_WORDS = 6
 """Words of a mention made of single words, at most."""
 
@@ -46,13 +43,14 @@ class _Seen:
 class MentionSwapper:
     """An augmenter that puts other words in the place of mentions; labels, and most words around them, stay.
 
-    Some mentions are swapped for another of the same label. The more open a label is, the more often its mentions are
-    also made anew: from the head of one mention and the tail of another, or from single words, some of them made up.
+    Some mentions are swapped for another of the same label. The more open a label is, and the earlier in training, the
+    more often its mentions are also made anew: from the head of one mention and the tail of another, or from single
+    words, some of them made up.
     Texts with overlapping mentions, or without annotation, stay as they are.
 
     share (float): Share of the mentions that are swapped at first.
     final_share (float): The same after `settle_after` examples; in between it falls steadily.
-    settle_after (int): See above.
+    settle_after (int): See above. From then on no mention is made anew.
     noise (float): Share of the words outside mentions that are replaced, and of all words whose case is changed.
     spans_key (str): The span group with the gold mentions; without it, the entities are taken.
     seed (int): Seed of all draws.
@@ -82,9 +80,12 @@ class MentionSwapper:
         self._examples += 1
         yield Example(nlp.make_doc(swapped.text), swapped)
 
+    @property
+    def _settled(self) -> float:
+        return min(1.0, self._examples / self._settle_after)
+
     def _chance(self) -> float:
-        settled = min(1.0, self._examples / self._settle_after)
-        return self._share + (self._final_share - self._share) * settled
+        return self._share + (self._final_share - self._share) * self._settled
 
     def _remember(self, doc: Doc, spans: Sequence[Span]) -> None:
         # Every text counts once, however often training comes back to it: else every label looked closed in the end.
@@ -142,8 +143,9 @@ class MentionSwapper:
 
     def _other(self, seen: _Seen) -> list[Word]:
         mention, kind = self._draw.choice(seen.mentions), self._draw.random()
-        # New words teach that anything goes, which is only right where nearly every mention is new: hence the power.
-        if self._draw.random() >= seen.openness**_CAUTION or kind < 0.35:
+        # New words teach that anything goes. That is only right where nearly every mention is new, hence the power of
+        # the openness; and what is learnt last should be what real mentions look like, hence the power of the time.
+        if self._draw.random() >= seen.openness**2 * (1 - self._settled) ** 3 or kind < 0.35:
             return list(mention)
         if kind < 0.65:
             count = min(1 + int(self._draw.expovariate(0.5)), _MOST_WORDS)

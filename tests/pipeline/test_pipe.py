@@ -13,7 +13,7 @@ import pytest
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from tests.pipeline.makers import DATA, TEXTS, answering, entities, ours, spans
+from tests.pipeline.makers import DATA, TEXTS, answering, entities, examples, ours, spans
 
 LONG = "Show me Jaws " * 200
 """Longer than the model has positions."""
@@ -103,6 +103,12 @@ def test_handler_gets_only_the_document_that_failed(trained: Callable[..., Langu
 def test_text_longer_than_the_model_p023(trained: Callable[..., Language]):
     with pytest.raises(ValueError, match=r"\[P023\].* 256\..*'Show me Jaws"):
         list(trained().pipe([TEXTS[0], LONG]))
+
+
+def test_training_text_longer_than_the_model_p023(trained: Callable[..., Language]):
+    nlp = trained()
+    with pytest.raises(ValueError, match=r"\[P023\].*'Show me Jaws"):
+        nlp.update(examples(nlp, [(LONG, [(8, 12, "movie")])]), sgd=False)
 
 
 def test_handler_of_a_single_call(trained: Callable[..., Language]):
