@@ -65,9 +65,10 @@ class MentionSwapper:
         self._noise = noise
         self._spans_key = spans_key
         self._draw = random.Random(seed)
-        self._words: dict[str, None] = {}
+        self._words: list[str] = []
+        self._known: set[str] = set()
         self._seen: dict[str, _Seen] = {}
-        self._texts: set[int] = set()
+        self._counted: set[tuple[str, tuple[tuple[int, int, str], ...]]] = set()
         self._examples = 0
 
     def __call__(self, nlp: Language, example: Example) -> Iterator[Example]:
@@ -89,10 +90,13 @@ class MentionSwapper:
 
     def _remember(self, doc: Doc, spans: Sequence[Span]) -> None:
         # Every text counts once, however often training comes back to it: else every label looked closed in the end.
-        if hash(doc.text) in self._texts:
+        annotated = (doc.text, tuple((span.start, span.end, span.label_) for span in spans))
+        if annotated in self._counted:
             return
-        self._texts.add(hash(doc.text))
-        self._words.update(dict.fromkeys(token.text for token in doc if token.is_alpha))
+        self._counted.add(annotated)
+        new = dict.fromkeys(token.text for token in doc if token.is_alpha and token.text not in self._known)
+        self._words += new
+        self._known.update(new)
         for span in spans:
             seen = self._seen.setdefault(span.label_, _Seen())
             words = [Word(token.text, bool(token.whitespace_)) for token in span]
@@ -108,9 +112,8 @@ class MentionSwapper:
         blanks: list[bool] = []
         places: list[tuple[int, int, str]] = []
         done = 0
-        vocabulary = list(self._words)
         for span in spans:
-            self._copy_around(doc[done : span.start], vocabulary, words, blanks)
+            self._copy_around(doc[done : span.start], words, blanks)
             start = len(words)
             if self._draw.random() < self._chance():
                 new = self._other(self._seen[span.label_])
@@ -123,7 +126,7 @@ class MentionSwapper:
                 words[start:] = [word.lower() for word in words[start:]]
             places.append((start, len(words), span.label_))
             done = span.end
-        self._copy_around(doc[done:], vocabulary, words, blanks)
+        self._copy_around(doc[done:], words, blanks)
         swapped = Doc(doc.vocab, words=words, spaces=blanks)
         made = [Span(swapped, start, end, label=label) for start, end, label in places]
         swapped.set_ents(made)
@@ -131,11 +134,11 @@ class MentionSwapper:
             swapped.spans[self._spans_key] = made
         return swapped
 
-    def _copy_around(self, part: Span, vocabulary: list[str], words: list[str], blanks: list[bool]) -> None:
+    def _copy_around(self, part: Span, words: list[str], blanks: list[bool]) -> None:
         for token in part:
             word, chance = token.text, self._draw.random()
             if token.is_alpha and chance < self._noise:
-                word = self._draw.choice(vocabulary) if self._draw.random() < 0.5 else self._made_up()
+                word = self._draw.choice(self._words) if self._draw.random() < 0.5 else self._made_up()
             elif token.is_alpha and chance < 2 * self._noise:
                 word = word.lower() if self._draw.random() < 0.5 else word.capitalize()
             words.append(word)

@@ -179,3 +179,10 @@ def test_the_group_is_the_one_named():
 def test_settings_that_make_no_sense(setting, value):
     with pytest.raises(ValueError, match=rf"P001.*'{setting}'"):
         build_mention_swap_v1(**{setting: value})
+
+
+def test_one_text_annotated_in_two_ways():
+    """The second way brings a label of its own, which must be known when its mention is swapped."""
+    given = [example_of("we saw Ada", [(7, 10, "PER")]), example_of("we saw Ada", [(7, 10, "SHIP")])]
+    made = swap_all(given, share=1.0, final_share=1.0)
+    assert [span.label_ for example in made for span in example.reference.ents] == ["PER", "SHIP"]
