@@ -47,6 +47,7 @@ class Options:
     weighting: Weighting
     absent_labels: int | None
     copy_share: float
+    text_weight: float
     save_io: bool
 
     def __post_init__(self) -> None:
@@ -57,6 +58,8 @@ class Options:
             raise ValueError(Errors.P001.format(name="absent_labels", expected="at least 0", got=self.absent_labels))
         if not 0 <= self.copy_share <= 1:
             raise ValueError(Errors.P001.format(name="copy_share", expected="between 0 and 1", got=self.copy_share))
+        if self.text_weight < 0:
+            raise ValueError(Errors.P001.format(name="text_weight", expected="at least 0", got=self.text_weight))
 
 
 class PaDeLLMNER(TrainablePipe):
@@ -324,6 +327,7 @@ class PaDeLLMNER(TrainablePipe):
             gold,
             lm.pieces,
             weighting=self.options.weighting,
+            text_weight=self.options.text_weight,
             max_positions=lm.max_positions,
             copy_task=draw_copy_task(*text) if random.random() < self.options.copy_share else None,
         )

@@ -31,6 +31,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "weighting": "tree",
     "absent_labels": None,
     "copy_share": 0.0,
+    "text_weight": 0.0,
     "save_io": False,
     "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
 }
@@ -57,6 +58,7 @@ def make_padellm_ner(
     weighting: Literal["tree", "sequence"],
     absent_labels: int | None,
     copy_share: float,
+    text_weight: float,
     save_io: bool,
     scorer: Callable | None,
 ) -> "PaDeLLMNER":
@@ -77,6 +79,8 @@ def make_padellm_ner(
         time; None for all of them. Fewer make smaller trees.
     copy_share (float): Share of the training texts with one more question, which asks to repeat some of the text: a
         small decoder learns to copy from it.
+    text_weight (float): What each piece of a training text counts as a target of its own: 0 for PaDeLLM's loss, more
+        for a decoder that still has to learn the language of the texts.
     save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
     scorer (Callable | None): Scores the pipe.
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
@@ -95,6 +99,7 @@ def make_padellm_ner(
         weighting=weighting,
         absent_labels=absent_labels,
         copy_share=copy_share,
+        text_weight=text_weight,
         save_io=save_io,
     )
     return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

@@ -47,6 +47,7 @@ def grow_gold(
     pieces: Pieces,
     *,
     weighting: Weighting = "tree",
+    text_weight: float = 0.0,
     copy_task: CopyTask | None = None,
     max_positions: int | None = None,
 ) -> TargetTree:
@@ -63,6 +64,8 @@ def grow_gold(
     weighting (str): "tree" counts each target of the tree once. "sequence" counts it once for every last question
         under it, as the paper does, which trains on one sequence per mention: the count of a label with m mentions
         then weighs m.
+    text_weight (float): What each piece of the trunk behind its first counts as a target: 0 for PaDeLLM's own loss,
+        more to learn the language of the texts beside it.
     copy_task (CopyTask | None): One more question, whose answer repeats some of the text.
     max_positions (int | None): The most positions the model has; None not to look.
     RETURNS (TargetTree): The tree.
@@ -72,6 +75,8 @@ def grow_gold(
     check_length(len(cut), max_positions or len(cut), text)
     growth = _GoldGrowth(scheme, gold, pieces, weighting)
     trunk = growth.tree.add(ROOT, cut)
+    if text_weight:
+        growth.targets |= {(node, piece): text_weight for node, piece in enumerate(cut[1:])}
     for branch in scheme.ask(labels):
         growth.ask(branch, trunk, opened=False)
     if copy_task is not None:
