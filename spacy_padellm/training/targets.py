@@ -76,7 +76,7 @@ def grow_gold(
     growth = _GoldGrowth(scheme, gold, pieces, weighting)
     trunk = growth.tree.add(ROOT, cut)
     if text_weight:
-        growth.targets |= {(node, piece): text_weight for node, piece in enumerate(cut[1:])}
+        growth.targets |= dict.fromkeys(enumerate(cut[1:]), text_weight)
     for branch in scheme.ask(labels):
         growth.ask(branch, trunk, opened=False)
     if copy_task is not None:
