@@ -86,6 +86,11 @@ class Errors(metaclass=Coded):
         "*.safetensors and tokenizer.json."
     )
 
+    P028 = (
+        "The training loss is {loss}, not a finite number, so the weights were left as they are after the last update. "
+        "Lower the learning rate, clip gradients (grad_clip = 1.0), or load the base model in float32."
+    )
+
     # P100-P129: files and converters.
     P100 = (
         "{path}, line {line}: {problem}. Expected one JSON object a line: "
@@ -106,6 +111,10 @@ class Errors(metaclass=Coded):
     P109 = "{path} is not a .spacy file, or a damaged one: {problem}. Write it anew with 'spacy padellm convert'."
     P110 = "{path}: expected a .spacy file, a folder of them, or a .cfg file with [corpora], got {got}."
     P111 = "The data set '{name}' has {got} training queries, too few to take {size} of them for the dev part."
+    P116 = (
+        "{path}: the labels cannot be read: {problem}. Expected a JSON list of names or an object of names with their "
+        "words in the prompt; leave the path out to take the labels of the training examples."
+    )
     P112 = "{path}: the file is not the one that was published: its MD5 is {got}, expected {expected}."
 
     # P130-P149: spans and benchmarks input.

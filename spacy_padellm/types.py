@@ -83,6 +83,11 @@ class Mention:
     score: float = 1.0
     count_score: float = 1.0
 
+    @property
+    def joint_score(self) -> float:
+        """Probability of the mention and of the count that asked for it."""
+        return self.score * self.count_score
+
 
 @dataclass(frozen=True)
 class Placed:

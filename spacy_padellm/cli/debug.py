@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,12 @@ def debug(
         files = sorted(path.rglob("*.spacy")) if path.is_dir() else [path]
         if not files or any(file.suffix != ".spacy" for file in files):
             raise ValueError(Errors.P110.format(path=path, got="no .spacy file"))
-        corpora = {file.stem: read_docs(file, nlp) for file in files}
+        stems = Counter(file.stem for file in files)
+        corpora = {
+            # Files of the same name in several folders are told apart by their folders.
+            file.stem if stems[file.stem] == 1 else str(file.relative_to(path).with_suffix("")): read_docs(file, nlp)
+            for file in files
+        }
     return {name: examine(docs, nlp, spans_key=spans_key, limit=limit) for name, docs in corpora.items()}
 
 
