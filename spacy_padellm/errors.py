@@ -105,13 +105,14 @@ class Errors(metaclass=Coded):
     P108 = "There is no data set {name!r}. Choose one of: {names}."
     P109 = "{path} is not a .spacy file, or a damaged one: {problem}. Write it anew with 'spacy padellm convert'."
     P110 = "{path}: expected a .spacy file, a folder of them, or a .cfg file with [corpora], got {got}."
-    P111 = "The data set '{name}' has {got} training queries, too few to take {size} of them for the dev part."
+    P111 = "The data set '{name}' has {got} training texts, too few to take {size} of them for the dev part."
     P112 = "{path}: the file is not the one that was published: its MD5 is {got}, expected {expected}."
     P113 = (
         "{path}, line {line}: {problem}. Expected {expected}. Mend the file, or leave broken records out with "
         "--on-error skip."
     )
     P114 = "{path}: {problem}. Mend the file, or leave broken ones out with --on-error skip."
+    P115 = "The data set '{name}' lacks files. Get {files}.{obtain} Its licence: {licence}."
 
     # P130-P149: spans and benchmarks input.
     P130 = "There is no placing policy {policy!r}. Choose one of: {policies}."

@@ -28,13 +28,13 @@ def test_padellm_english():
 
 
 def test_padellm_chinese_counts_characters():
-    (record,) = read("padellm_zh.json", "padellm_chars")
+    record, _ = read("padellm_zh.json", "padellm_chars")
     assert marked(record) == [("安小明", "PER"), (" ", "PER"), ("波恩", "LOC")]
     assert record.tokens == tuple("安小明 在波恩")
 
 
 def test_padellm_genia_ends_before_the_second_number():
-    (record,) = read("padellm_genia.json", "padellm_genia")
+    record, _ = read("padellm_genia.json", "padellm_genia")
     assert marked(record) == [("A1 receptor gene", "DNA"), ("A1 receptor", "protein")]
 
 

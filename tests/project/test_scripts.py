@@ -62,6 +62,50 @@ def test_convert_drops_doubles(project):
     assert (summary["train"]["docs"], summary["dev"]["docs"], summary["test"]["docs"]) == (1746, 100, 100)
 
 
+def test_convert_says_where_missing_files_are_to_be_had(project):
+    done = run(project, "convert", "crossner_ai", "project/assets", "project/corpus/none")
+    assert done.returncode == 1
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "[P115]" in told and "Traceback" not in told
+    assert "project/assets/crossner/ai/train.txt from https://raw.githubusercontent.com/zliucr/CrossNER/" in told
+    done = run(project, "convert", "ace05", "project/assets", "project/corpus/none")
+    assert done.returncode == 1 and "LDC2006T06" in done.stdout + done.stderr
+    assert not (project / "project" / "corpus" / "none").exists()
+
+
+def test_convert_reads_any_entry(project, tmp_path):
+    lines = [{"tokens": ["Bonn", "slept"], "entities": [{"start": 0, "end": 1, "type": "GPE"}]}, {"tokens": []}]
+    for part in ("train", "dev", "test"):
+        path = tmp_path / "ace05" / f"{part}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(map(json.dumps, lines)))
+    assert "[P113]" in run(project, "convert", "ace05", tmp_path, tmp_path / "out").stdout
+    done = run(project, "convert", "ace05", tmp_path, tmp_path / "out", "--on-error", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "No checksum is known for ace05/train.json" in done.stdout
+    assert "3 broken records" in done.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["train"]["docs"], summary["nested"], len(summary["broken"])) == (1, True, 3)
+    assert summary["unverified"] == [f"ace05/{part}.json" for part in ("train", "dev", "test")]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["GPE"] == "geo-political entity"
+
+
+def test_convert_takes_labels_from_train_where_they_are_words(project, tmp_path):
+    question = {"from": "human", "value": "What describes town in the text?"}
+    answers = [{"from": "gpt", "value": "Yes."}, {"from": "gpt", "value": '["Bonn"]'}]
+    lines = [
+        {"conversations": [{"from": "human", "value": f"Text: Bonn {number}"}, answers[0], question, answers[1]]}
+        for number in range(501)
+    ]
+    (tmp_path / "pile_ner").mkdir()
+    (tmp_path / "pile_ner" / "train.json").write_text(json.dumps(lines))
+    done = run(project, "convert", "pile_ner", tmp_path, tmp_path / "out")
+    assert done.returncode == 0, done.stdout
+    assert json.loads((tmp_path / "out" / "labels.json").read_text()) == {"town": "town"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [summary[part]["docs"] for part in ("train", "dev", "test")] == [1, 500, 0]
+
+
 def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
     done = run(project, "evaluate", ruler, corpus / "test.spacy", "m/a.json", "--train", corpus / "train.spacy")
     assert done.returncode == 0, done.stderr
