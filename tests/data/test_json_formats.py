@@ -74,6 +74,8 @@ def test_occurrences():
     assert occurrences("a.b", "a.b aab xa.b") == [(0, 3)]
     assert occurrences("a.b", "xa.bx") == [(1, 4)]
     assert occurrences("(x)", "f(x)") == [(1, 4)]
+    assert occurrences("a a", "a a a a b a") == [(0, 3), (4, 7)]
+    assert occurrences("aa", "aaa aa") == [(4, 6)]
     assert occurrences("none", "text") == occurrences(" ", "a b") == []
 
 

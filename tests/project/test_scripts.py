@@ -1,7 +1,9 @@
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from zipfile import ZipFile
 
@@ -11,6 +13,7 @@ from spacy.tokens import DocBin
 from spacy.util import load_config
 
 from spacy_padellm.data.catalogue import data_set
+from spacy_padellm.data.data_set import PublishedFile
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Gold, Record
 
@@ -104,6 +107,26 @@ def test_convert_takes_labels_from_train_where_they_are_words(project, tmp_path)
     assert json.loads((tmp_path / "out" / "labels.json").read_text()) == {"town": "town"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [summary[part]["docs"] for part in ("train", "dev", "test")] == [1, 500, 0]
+
+
+def test_fetch_keeps_only_the_published_file(scripts, tmp_path):
+    from fetch import fetch
+
+    source = tmp_path / "published.txt"
+    source.write_text("Bonn\tB-LOC\n")
+    right = hashlib.md5(source.read_bytes()).hexdigest()
+    files = {md5: PublishedFile(f"{md5}.txt", url=source.as_uri(), md5=md5) for md5 in (right, None, "0" * 32)}
+    entry = replace(data_set("crossner_ai"), files={"train": (files[right], files[None])})
+    assert sorted(fetch(entry, tmp_path / "a")) == sorted(tmp_path / "a" / file.path for file in entry)
+    assert fetch(entry, tmp_path / "a") == []
+    with pytest.raises(ValueError, match=r"\[P112\]"):
+        fetch(replace(entry, files={"train": (files["0" * 32],)}), tmp_path / "b")
+    assert list((tmp_path / "b").iterdir()) == []
+    with pytest.raises(OSError):
+        fetch(replace(entry, files={"train": (PublishedFile("c", url=f"{source.as_uri()}x"),)}), tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
+    with pytest.raises(ValueError, match=r"\[P115\] .*LDC2006T06"):
+        fetch(data_set("ace05"), tmp_path / "d")
 
 
 def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):

@@ -79,12 +79,24 @@ def occurrences(string: str, text: str) -> list[tuple[int, int]]:
     """Where a string stands in a text: between words, or anywhere if it nowhere does. A blank string stands nowhere."""
     if not string.strip():
         return []
-    anywhere = re.escape(string)
-    for pattern in (rf"(?<!\w){anywhere}(?!\w)", anywhere):
-        found = [match.span() for match in re.finditer(pattern, text)]
-        if found:
-            return found
-    return []
+    return _find(string, text, between_words=True) or _find(string, text, between_words=False)
+
+
+def _find(string: str, text: str, *, between_words: bool) -> list[tuple[int, int]]:
+    """The occurrences from the left, none over another. Compiling a pattern for each string takes ten times as long."""
+    found: list[tuple[int, int]] = []
+    start = text.find(string)
+    while start >= 0:
+        end = start + len(string)
+        fits = not between_words or not (_in_word(text[start - 1 : start]) or _in_word(text[end : end + 1]))
+        if fits:
+            found.append((start, end))
+        start = text.find(string, end if fits else start + 1)
+    return found
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _turns(value: object) -> list[tuple[str, str]]:
