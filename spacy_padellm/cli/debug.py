@@ -15,9 +15,9 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from wasabi import msg
 
-from ..data.checks import Findings, examine
-from ..errors import Errors
-from .root import app, coded_errors
+from spacy_padellm.cli.root import app, coded_errors
+from spacy_padellm.data.checks import Findings, examine
+from spacy_padellm.errors import Errors
 
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..errors import Errors
-from .data_set import DataSet
-from .sets import chinese, crossner, english, mit, pile_ner, snips
+from spacy_padellm.data.data_set import DataSet
+from spacy_padellm.data.sets import chinese, crossner, english, mit, pile_ner, snips
+from spacy_padellm.errors import Errors
 
 _SETS = (snips, english, chinese, crossner, mit, pile_ner)
 

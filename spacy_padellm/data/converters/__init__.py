@@ -7,17 +7,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ...errors import Errors
-from ..records import OnError, Record
-from .ace import read_ace
-from .conll import Columns, read_conll
-from .conversations import read_conversations
-from .genia import read_genia
-from .jsonl import read_jsonl
-from .nested import read_nested
-from .padellm import CHARACTERS, WORDS_END_OUTSIDE, read_padellm
-from .snips import read_snips
-from .standoff import read_standoff
+from spacy_padellm.data.converters.ace import read_ace
+from spacy_padellm.data.converters.conll import Columns, read_conll
+from spacy_padellm.data.converters.conversations import read_conversations
+from spacy_padellm.data.converters.genia import read_genia
+from spacy_padellm.data.converters.jsonl import read_jsonl
+from spacy_padellm.data.converters.nested import read_nested
+from spacy_padellm.data.converters.padellm import CHARACTERS, WORDS_END_OUTSIDE, read_padellm
+from spacy_padellm.data.converters.snips import read_snips
+from spacy_padellm.data.converters.standoff import read_standoff
+from spacy_padellm.data.records import OnError, Record
+from spacy_padellm.errors import Errors
 
 Reader = Callable[[Path, OnError], Iterator[Record]]
 

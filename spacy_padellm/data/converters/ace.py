@@ -20,9 +20,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError
 
-from ...errors import Errors
-from ..docs import trim
-from ..records import Gold, OnError, Record, decode, same_but_for_blanks, stop
+from spacy_padellm.data.docs import trim
+from spacy_padellm.data.records import Gold, OnError, Record, decode, same_but_for_blanks, stop
+from spacy_padellm.errors import Errors
 
 SUFFIX = ".apf.xml"
 TAG = re.compile(r"<[^<>]*>")

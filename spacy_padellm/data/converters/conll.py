@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records import Gold, OnError, Record, stop
-from .lines import broken, decode_line
+from spacy_padellm.data.converters.lines import broken, decode_line
+from spacy_padellm.data.records import Gold, OnError, Record, stop
 
 Lines = list[tuple[int, bytes]]
 

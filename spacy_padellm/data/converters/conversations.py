@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..records import Gold, OnError, Record, stop, whole_characters
-from .json_values import read_values
-from .lines import broken
+from spacy_padellm.data.converters.json_values import read_values
+from spacy_padellm.data.converters.lines import broken
+from spacy_padellm.data.records import Gold, OnError, Record, stop, whole_characters
 
 EXPECTED = (
     '{"conversations": [{"from": "human", "value": "Text: ..."}, {"from": "gpt", ...}, {"from": "human", "value": '

@@ -14,8 +14,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError
 
-from ...errors import Errors
-from ..records import Gold, OnError, Record, stop
+from spacy_padellm.data.records import Gold, OnError, Record, stop
+from spacy_padellm.errors import Errors
 
 LABEL = re.compile(r"G#(DNA|RNA|protein|cell_line|cell_type)(?:_\w+)?")
 

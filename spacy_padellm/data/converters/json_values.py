@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ...errors import Errors
-from ..records import OnError, whole_characters
-from .lines import broken, read_lines
+from spacy_padellm.data.converters.lines import broken, read_lines
+from spacy_padellm.data.records import OnError, whole_characters
+from spacy_padellm.errors import Errors
 
 CHUNK = 1 << 16
 BLANK = " \t\r\n"

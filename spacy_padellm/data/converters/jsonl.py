@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import Errors
-from ..records import Gold, OnError, Record, same_but_for_blanks, stop, whole_characters
-from .lines import read_lines
+from spacy_padellm.data.converters.lines import read_lines
+from spacy_padellm.data.records import Gold, OnError, Record, same_but_for_blanks, stop, whole_characters
+from spacy_padellm.errors import Errors
 
 
 def read_jsonl(path: Path, on_error: OnError = stop) -> Iterator[Record]:

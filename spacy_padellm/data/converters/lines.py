@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import Errors
-from ..records import OnError, decode
+from spacy_padellm.data.records import OnError, decode
+from spacy_padellm.errors import Errors
 
 
 def read_lines(path: Path, on_error: OnError) -> Iterator[tuple[int, str]]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
-from ..records import Gold, OnError, Record, stop, whole_characters
-from .json_values import read_values
-from .lines import broken
+from spacy_padellm.data.converters.json_values import read_values
+from spacy_padellm.data.converters.lines import broken
+from spacy_padellm.data.records import Gold, OnError, Record, stop, whole_characters
 
 EXPECTED = '{"tokens": [str, ...], "entities": [{"start": int, "end": int, "type": str}, ...]}'
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records import Gold, OnError, Record, stop, whole_characters
-from .lines import broken, read_lines
+from spacy_padellm.data.converters.lines import broken, read_lines
+from spacy_padellm.data.records import Gold, OnError, Record, stop, whole_characters
 
 EXPECTED = "[text, [first token, last token, mention, label], ...] on each line"
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..records import Gold, OnError, Record, same_but_for_blanks, stop, whole_characters
-from .json_values import read_values
-from .lines import broken
+from spacy_padellm.data.converters.json_values import read_values
+from spacy_padellm.data.converters.lines import broken
+from spacy_padellm.data.records import Gold, OnError, Record, same_but_for_blanks, stop, whole_characters
 
 EXPECTED = '{"text": str, "spans": [{"start": int, "end": int, "label": str}, ...]}, or [start, end, label] for a span'
 SPANS = ("spans", "entities", "label", "labels")

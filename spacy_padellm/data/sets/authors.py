@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..data_set import Part, PublishedFile
+from spacy_padellm.data.data_set import Part, PublishedFile
 
 _URL = "https://raw.githubusercontent.com/GeorgeLuImmortal/PaDeLLM_NER/665645057cac9815b61ade36e7805f08b9fa68da"
 NO_LICENCE = "the authors' repository states no licence"

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..data_set import DataSet, Part, PublishedFile
-from .authors import NO_LICENCE, authors_files
+from spacy_padellm.data.data_set import DataSet, Part, PublishedFile
+from spacy_padellm.data.sets.authors import NO_LICENCE, authors_files
 
 
 def _chinese(

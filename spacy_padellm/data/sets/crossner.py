@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ..data_set import PARTS, DataSet, Part, PublishedFile
+from spacy_padellm.data.data_set import PARTS, DataSet, Part, PublishedFile
 
 _URL = "https://raw.githubusercontent.com/zliucr/CrossNER/2e7ba2a7798c961e3f29fbc51252c5a8d40224bf/ner_data"
 _WORDS = {

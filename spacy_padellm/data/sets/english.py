@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ..data_set import DataSet, PublishedFile
-from .authors import NO_LICENCE, authors_files
+from spacy_padellm.data.data_set import DataSet, PublishedFile
+from spacy_padellm.data.sets.authors import NO_LICENCE, authors_files
 
 CONLL03 = DataSet(
     name="conll03",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ..data_set import DataSet, PublishedFile
+from spacy_padellm.data.data_set import DataSet, PublishedFile
 
 _URL = "https://raw.githubusercontent.com/pity4yeats/promptner/728c1c9384e5df2830919c47818bb3757bb1aba9/data"
 _LICENCE = "none stated, neither there nor in the copies of the corpus that others keep"

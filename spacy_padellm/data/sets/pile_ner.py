@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ..data_set import DataSet, PublishedFile
+from spacy_padellm.data.data_set import DataSet, PublishedFile
 
 _URL = "https://huggingface.co/datasets/Universal-NER/Pile-NER-type/resolve/18a67ca98e0300c0822a649dbf9729cdb9ea9438"
 

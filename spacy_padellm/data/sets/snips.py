@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from ..data_set import DataSet, Part, PublishedFile
+from spacy_padellm.data.data_set import DataSet, Part, PublishedFile
 
 _URL = "https://raw.githubusercontent.com/sonos/nlu-benchmark/b86ac7f1577868c42158d0dec77db50956046696"
 _CITATION = (
