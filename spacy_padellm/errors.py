@@ -92,12 +92,18 @@ class Errors(metaclass=Coded):
         '{{"text": str, "spans": [[start, end, label], ...]}}, with "tokens": [str, ...] if the tokens are known. '
         "Mend the line, or leave broken lines out with --on-error skip."
     )
-    P101 = "{path}, line {line}, column {column}: not JSON: {problem}. The rest of the file cannot be read."
+    P101 = (
+        "{path}, line {line}, column {column}: not JSON: {problem}. The rest of the file cannot be read. If it is of "
+        "another format, name that with --format."
+    )
     P102 = (
         '{path}, query {query}: {problem}. Expected {{"data": [{{"text": str}}, {{"text": str, "entity": label}}, '
         "...]}}. Mend the query, or leave broken queries out with --on-error skip."
     )
-    P103 = "{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}."
+    P103 = (
+        "{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}. Name another format with "
+        "--format."
+    )
     P104 = "There is no format {name!r}. Choose one of: {names}."
     P105 = "{path}: no records came out of it. {skipped} were left out as broken."
     P106 = "{path}, line {line}: not UTF-8: {problem}."

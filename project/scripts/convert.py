@@ -18,7 +18,7 @@ from wasabi import msg
 from spacy_padellm.cli.convert import print_summary
 from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.data.catalogue import data_set
-from spacy_padellm.data.data_set import PARTS
+from spacy_padellm.data.data_set import PARTS, DataSet
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Skip, stop
 from spacy_padellm.data.splits import count_doubles, without_doubles
@@ -43,17 +43,8 @@ def convert(
     entry = data_set(name)
     skip = Skip()
     parts = entry.read(assets, skip if on_error == "skip" else stop)
-    told: dict[str, Any] = {
-        "dataset": name,
-        "licence": entry.licence,
-        "citation": entry.citation,
-        "split": entry.split,
-        "nested": entry.nested,
-        "published": dict(entry.published),
-        "unverified": entry.unverified,
-        "broken": skip.messages,
-        "doubles": {"rule": doubles, **count_doubles(parts["train"], parts["dev"], parts["test"])._asdict()},
-    }
+    found = count_doubles(parts["train"], parts["dev"], parts["test"])
+    told = {**about(entry), "broken": skip.messages, "doubles": {"rule": doubles, **found._asdict()}}
     if doubles == "drop":
         parts["train"] = without_doubles(parts["train"], parts["dev"], parts["test"])
     nlp = spacy.blank(entry.lang)
@@ -71,6 +62,19 @@ def convert(
     srsly.write_json(output / "labels.json", labels)
     srsly.write_json(output / "summary.json", told)
     return told
+
+
+def about(entry: DataSet) -> dict[str, Any]:
+    """What the catalogue says about a data set, as it goes into summary.json."""
+    return {
+        "dataset": entry.name,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "split": entry.split,
+        "nested": entry.nested,
+        "published": dict(entry.published),
+        "unverified": entry.unverified,
+    }
 
 
 def main() -> None:

@@ -47,8 +47,9 @@ class DataSet:
     split (str): The parts as they were published, in texts, and what was made of them.
     obtain (str): How to get what has no URL; "" where everything has one.
     nested (bool): Whether mentions may overlap.
-    published (Mapping[str, float]): Figures of PaDeLLM-NER's paper on the test part. `string_f` is its F: micro over
-        the distinct strings of each text and label, of the 7B model.
+    published (Mapping[str, float]): Figures of PaDeLLM-NER's paper, as far as their source was at hand. `string_f` is F
+        on the test part with a 7B model: micro, over the distinct strings of each text and label. `length_padellm` and
+        so on are the pieces that the schemes generate for a sequence.
     shipped (bool): Whether the files come with the project.
     dev_size (int): How many texts of train become the dev part; 0 where dev was published.
     """

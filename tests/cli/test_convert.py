@@ -173,3 +173,9 @@ def test_options_that_do_not_exist(source, tmp_path, options, code):
 
 def test_missing_file(tmp_path):
     assert run(tmp_path / "none.jsonl", tmp_path / "a.spacy").exit_code == 2
+
+
+def test_folder_of_a_format_without_folders(tmp_path):
+    result = run(tmp_path, tmp_path / "a.spacy", "--format", "conll")
+    assert result.exit_code == 1
+    assert "directory" in result.output

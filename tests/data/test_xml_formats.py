@@ -29,6 +29,13 @@ def test_ace_is_cut_at_blank_lines_and_keeps_nested_extents():
     assert (weather.text, weather.spans) == ("It rained.", ())
 
 
+def test_ace_tags_are_whole_whatever_their_attributes_hold(ace):
+    path = ace / "deep" / "town.sgm"
+    path.write_text(path.read_text().replace("<TEXT>", '<TEXT POST="a > b\n<c> &quot;">').replace("* * *", "2 < 3"))
+    apf = ace / "deep" / "town.apf.xml"
+    assert [record.text for record in read_ace(apf)][1:] == ["The mayor of\nBonn met Ann.", "2 < 3", "It rained."]
+
+
 def test_ace_folder(ace):
     assert len(list(read_ace(ace))) == 3
 
@@ -81,8 +88,8 @@ def test_genia():
     first, second = read_genia(SAMPLES / "genia.xml")
     assert first.text == "On the A1 gene."
     assert marked(first) == [("A1", "protein"), ("A1 gene", "DNA")]
-    assert second.text == "x and y cells met z, a virus & more."
-    assert marked(second) == [("x", "cell_line")]
+    assert second.text == "x and y cells met z and P9, a virus & more."
+    assert marked(second) == [("x", "cell_line"), ("P9", "protein")]
 
 
 def test_genia_that_is_cut_off(tmp_path):

@@ -25,7 +25,7 @@ from spacy_padellm.data.records import Gold, OnError, Record, decode, same_but_f
 from spacy_padellm.errors import Errors
 
 SUFFIX = ".apf.xml"
-TAG = re.compile(r"<[^<>]*>")
+TAG = re.compile(r"""<[/!?A-Za-z][^<>"]*(?:"[^"]*"[^<>"]*)*>""")
 BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 
 

@@ -1,9 +1,10 @@
 """The GENIA corpus as its project publishes it (GENIAcorpus3.02.xml): <sentence> elements in which <cons sem="G#...">
 elements, nested in each other, are the mentions.
 
-**Labels** are the five that work on GENIA uses: DNA, RNA and protein take in their subtypes ("G#DNA_domain_or_region"),
-cell_line and cell_type stand for themselves. Other classes, and constituents that stand for a coordination
-("(AND G#... G#...)") or for nothing, are no mentions, as is usual; what stands in them is read all the same.
+**Labels** are the five that work on GENIA uses: DNA, RNA and protein take in their subtypes ("G#DNA_domain_or_region",
+"G#DNA_N/A"), cell_line and cell_type stand for themselves. Other classes, and constituents that stand for a
+coordination ("(AND G#... G#...)") or for nothing, are no mentions, as is usual; what stands in them is read
+all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from xml.etree.ElementTree import Element, ParseError
 from spacy_padellm.data.records import Gold, OnError, Record, stop
 from spacy_padellm.errors import Errors
 
-LABEL = re.compile(r"G#(DNA|RNA|protein|cell_line|cell_type)(?:_\w+)?")
+LABEL = re.compile(r"G#(DNA|RNA|protein|cell_line|cell_type)(?:_[\w/]+)?")
 
 
 def read_genia(path: Path, on_error: OnError = stop) -> Iterator[Record]:

@@ -27,7 +27,9 @@ CONLL03 = DataSet(
         "Entity Recognition, CoNLL 2003, https://aclanthology.org/W03-0419/"
     ),
     split="train 14,041, dev 3,250, test 3,453",
-    published=MappingProxyType({"string_f": 92.52}),
+    published=MappingProxyType(
+        {"string_f": 92.52, "length_padellm": 6.54, "length_structured": 28.36, "length_augmented": 33.85}
+    ),
 )
 
 ACE05 = DataSet(
