@@ -1,7 +1,9 @@
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from zipfile import ZipFile
 
@@ -11,6 +13,7 @@ from spacy.tokens import DocBin
 from spacy.util import load_config
 
 from spacy_padellm.data.catalogue import data_set
+from spacy_padellm.data.data_set import PublishedFile
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Gold, Record
 
@@ -60,6 +63,70 @@ def test_convert_drops_doubles(project):
     assert done.returncode == 0, done.stderr
     summary = json.loads((output / "summary.json").read_text())
     assert (summary["train"]["docs"], summary["dev"]["docs"], summary["test"]["docs"]) == (1746, 100, 100)
+
+
+def test_convert_says_where_missing_files_are_to_be_had(project):
+    done = run(project, "convert", "crossner_ai", "project/assets", "project/corpus/none")
+    assert done.returncode == 1
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "[P115]" in told and "Traceback" not in told
+    assert "project/assets/crossner/ai/train.txt from https://raw.githubusercontent.com/zliucr/CrossNER/" in told
+    done = run(project, "convert", "ace05", "project/assets", "project/corpus/none")
+    assert done.returncode == 1 and "LDC2006T06" in done.stdout + done.stderr
+    assert not (project / "project" / "corpus" / "none").exists()
+
+
+def test_convert_reads_any_entry(project, tmp_path):
+    lines = [{"tokens": ["Bonn", "slept"], "entities": [{"start": 0, "end": 1, "type": "GPE"}]}, {"tokens": []}]
+    for part in ("train", "dev", "test"):
+        path = tmp_path / "ace05" / f"{part}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(map(json.dumps, lines)))
+    assert "[P113]" in run(project, "convert", "ace05", tmp_path, tmp_path / "out").stdout
+    done = run(project, "convert", "ace05", tmp_path, tmp_path / "out", "--on-error", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "No checksum is known for ace05/train.json" in done.stdout
+    assert "3 broken records" in done.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["train"]["docs"], summary["nested"], len(summary["broken"])) == (1, True, 3)
+    assert summary["unverified"] == [f"ace05/{part}.json" for part in ("train", "dev", "test")]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["GPE"] == "geo-political entity"
+
+
+def test_convert_takes_labels_from_train_where_they_are_words(project, tmp_path):
+    question = {"from": "human", "value": "What describes town in the text?"}
+    answers = [{"from": "gpt", "value": "Yes."}, {"from": "gpt", "value": '["Bonn"]'}]
+    lines = [
+        {"conversations": [{"from": "human", "value": f"Text: Bonn {number}"}, answers[0], question, answers[1]]}
+        for number in range(501)
+    ]
+    (tmp_path / "pile_ner").mkdir()
+    (tmp_path / "pile_ner" / "train.json").write_text(json.dumps(lines))
+    done = run(project, "convert", "pile_ner", tmp_path, tmp_path / "out")
+    assert done.returncode == 0, done.stdout
+    assert json.loads((tmp_path / "out" / "labels.json").read_text()) == {"town": "town"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [summary[part]["docs"] for part in ("train", "dev", "test")] == [1, 500, 0]
+
+
+def test_fetch_keeps_only_the_published_file(scripts, tmp_path):
+    from fetch import fetch
+
+    source = tmp_path / "published.txt"
+    source.write_text("Bonn\tB-LOC\n")
+    right = hashlib.md5(source.read_bytes()).hexdigest()
+    files = {md5: PublishedFile(f"{md5}.txt", url=source.as_uri(), md5=md5) for md5 in (right, None, "0" * 32)}
+    entry = replace(data_set("crossner_ai"), files={"train": (files[right], files[None])})
+    assert sorted(fetch(entry, tmp_path / "a")) == sorted(tmp_path / "a" / file.path for file in entry)
+    assert fetch(entry, tmp_path / "a") == []
+    with pytest.raises(ValueError, match=r"\[P112\]"):
+        fetch(replace(entry, files={"train": (files["0" * 32],)}), tmp_path / "b")
+    assert list((tmp_path / "b").iterdir()) == []
+    with pytest.raises(OSError):
+        fetch(replace(entry, files={"train": (PublishedFile("c", url=f"{source.as_uri()}x"),)}), tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
+    with pytest.raises(ValueError, match=r"\[P115\] .*LDC2006T06"):
+        fetch(data_set("ace05"), tmp_path / "d")
 
 
 def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
