@@ -6,9 +6,9 @@ themselves here.
 
 from spacy.cli._util import app as spacy_app
 
-from . import convert, debug
+from . import convert, debug, evaluate
 from .root import app
 
 spacy_app.add_typer(app)
 
-__all__ = ["app", "convert", "debug"]
+__all__ = ["app", "convert", "debug", "evaluate"]

@@ -1,0 +1,139 @@
+"""All figures of a pipeline on some documents, ready for JSON, and how two pipelines differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import numpy as np
+
+from .bootstrap import CONFIDENCE, Measure, compare, interval, resample
+from .counts import accuracy, count_row, count_scores
+from .mistakes import mistake_counts, mistakes
+from .pairs import Pair
+from .prf import (
+    PRF,
+    Tally,
+    label_tally,
+    macro,
+    multiset_tally,
+    span_scores,
+    span_tally,
+    string_set_tally,
+    total,
+)
+
+Path = tuple[str, ...]
+"""Where a figure stands in a report."""
+
+STRINGS: dict[str, Callable[[Pair], Tally]] = {"set": string_set_tally, "multiset": multiset_tally}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pipeline found in some documents, beside gold.
+
+    spans (tuple[Pair, ...]): All mentions of each document.
+    ents (tuple[Pair, ...]): Of the same documents the mentions of doc.ents, which do not overlap.
+    """
+
+    spans: tuple[Pair, ...]
+    ents: tuple[Pair, ...]
+
+
+def report(outcome: Outcome, labels: Sequence[str], *, samples: int = 0, seed: int = 0) -> dict[str, Any]:
+    """Figures in percent, and numbers.
+
+    outcome (Outcome): Gold and prediction.
+    labels (Sequence[str]): The labels that were asked about, with those that gold or prediction has.
+    samples (int): How many resamples the intervals come from; 0 for no intervals. Without documents there are none.
+    seed (int): Of the resamples.
+    RETURNS (dict[str, Any]): `docs`; `spans` and `ents`, each with P/R/F, `macro`, `per_label` and `mistakes`;
+        `strings` with P/R/F of `set` and `multiset`; `counts`; `lost`. Wherever there are intervals they stand beside
+        the figures, under `interval`.
+    RAISES (ValueError): P001 for a number of samples or a seed below 0.
+    """
+    found: dict[str, Any] = {"docs": len(outcome.spans)}
+    for view, pairs in (("spans", outcome.spans), ("ents", outcome.ents)):
+        both = zip(pairs, outcome.spans, strict=True)
+        wrong = mistake_counts(mistake for pair, whole in both for mistake in mistakes(pair, whole))
+        found[view] = {**span_scores(pairs, labels), "mistakes": wrong}
+    found["strings"] = {name: total(map(tally, outcome.spans)).figures() for name, tally in STRINGS.items()}
+    found["counts"] = count_scores(outcome.spans, labels)
+    found["lost"] = lost(outcome.spans)
+    if samples and outcome.spans:
+        for path, values in resample(measures(outcome, labels), samples=samples, seed=seed).items():
+            block = _walk(found, path[:-1])
+            block.setdefault("interval", {})[path[-1]] = [_rounded(edge) for edge in interval(values)]
+        found["bootstrap"] = {"samples": samples, "seed": seed, "confidence": CONFIDENCE}
+    return found
+
+
+def lost(pairs: Iterable[Pair]) -> dict[str, int]:
+    """Strings that were answered and have no place, strings answered more often than they stand in the text, and
+    occurrences that were filled in."""
+    said = [pair.said for pair in pairs if pair.said is not None]
+    return {
+        "unplaced": sum(len(one.unplaced) for one in said),
+        "surplus": sum(len(one.surplus) for one in said),
+        "filled": sum(found.ordinal == 0 for pair in pairs for found in pair.predicted),
+    }
+
+
+def measures(outcome: Outcome, labels: Sequence[str]) -> dict[Path, Measure]:
+    """Every figure that a bootstrap can resample, by where it stands in a report."""
+    found: dict[Path, Measure] = {}
+    for view, pairs in (("spans", outcome.spans), ("ents", outcome.ents)):
+        found.update(_prf(pairs, span_tally, (view,)))
+        by_label = {label: _parts(pairs, label_tally, label) for label in labels}
+        # A label that neither side has stands in no report.
+        by_label = {label: parts for label, parts in by_label.items() if parts.any()}
+        for label, parts in by_label.items():
+            found.update({(view, "per_label", label, name): Measure(parts, of) for name, of in PRF.items()})
+        if by_label:
+            side_by_side = np.concatenate(list(by_label.values()), axis=1)
+            found.update({(view, "macro", name): Measure(side_by_side, macro(of)) for name, of in PRF.items()})
+    for name, tally in STRINGS.items():
+        found.update(_prf(outcome.spans, tally, ("strings", name)))
+    rows = np.array([count_row(pair, labels) for pair in outcome.spans], dtype="float64")
+    found.update({("counts", which): Measure(rows, accuracy(which)) for which in ("all", "nonzero")})
+    return found
+
+
+def difference(one: Outcome, other: Outcome, labels: Sequence[str], *, samples: int, seed: int) -> dict[str, Any]:
+    """How much better `one` is, by paired bootstrap. Every figure stands where it stands in a report.
+
+    one (Outcome), other (Outcome): What two pipelines found in the same documents.
+    labels (Sequence[str]): The labels that either was asked about, with those that gold or prediction has.
+    RETURNS (dict[str, Any]): `difference`, its `interval`, and `p`, for each figure that both have.
+    RAISES (ValueError): P001 if `samples` is below 1 or `seed` below 0.
+    """
+    found: dict[str, Any] = {}
+    both = compare(measures(one, labels), measures(other, labels), samples=samples, seed=seed)
+    for path, value in both.items():
+        edges = [_rounded(value.low), _rounded(value.high)]
+        figures = {"difference": _rounded(value.value), "interval": edges, "p": round(value.p, 4)}
+        _walk(found, path[:-1])[path[-1]] = figures
+    return found
+
+
+def _prf(pairs: Sequence[Pair], tally: Callable[[Pair], Tally], where: Path) -> dict[Path, Measure]:
+    parts = _parts(pairs, tally)
+    return {(*where, name): Measure(parts, of) for name, of in PRF.items()}
+
+
+def _parts(pairs: Sequence[Pair], tally: Callable[..., Tally], *values: str) -> np.ndarray:
+    return np.array([tally(pair, *values).row for pair in pairs], dtype="float64")
+
+
+def _walk(block: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The block at a path, made where it is missing."""
+    for name in path:
+        block = block.setdefault(name, {})  # type: ignore[attr-defined]
+    return block  # type: ignore[return-value]
+
+
+def _rounded(value: float) -> float | None:
+    return None if isnan(value) else round(value, 2)
