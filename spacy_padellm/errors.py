@@ -133,3 +133,4 @@ class Errors(metaclass=Coded):
         "The pipeline changed the text {gold!r} to {predicted!r}, so that its spans cannot be compared with gold. "
         "Use a tokenizer that keeps the text."
     )
+    P154 = "There is no pipeline '{name}': neither a folder of that name nor an installed package."

@@ -87,29 +87,25 @@ def evaluate(
         are, as `metrics.report.difference` gives it.
     RAISES (ValueError): P001 for a number out of range; P109 for a file that is not a .spacy file; P150 for a path
         without .spacy files; P151 for documents without gold annotation; P152 for documents without a gold mention;
-        P153 for a pipeline that changes the text.
+        P153 for a pipeline that changes the text; P154 for one that does not exist.
     """
-    least = {"samples": 0 if against is None else 1, "seed": 0, "limit": 0, "batch_size": 1}
-    for name, got in (("samples", samples), ("seed", seed), ("limit", limit), ("batch_size", batch_size)):
-        if got is not None and got < least[name]:
-            raise ValueError(Errors.P001.format(name=name, expected=f"at least {least[name]}", got=got))
+    _check_numbers(samples=samples, seed=seed, limit=limit, batch_size=batch_size, compared=against is not None)
+    for one in (model, against):
+        if one is not None and not Path(one).exists() and not util.is_package(str(one)):
+            raise ValueError(Errors.P154.format(name=one))
     gold = read_gold(data_path, spans_key=spans_key, limit=limit)
     outcome, asked = annotate(model, gold, spans_key=spans_key, batch_size=batch_size)
+    draws = {"samples": samples, "seed": seed}
     if against is None:
-        found = report(outcome, sorted(asked), samples=samples, seed=seed)
+        found = report(outcome, sorted(asked), **draws)
         return {"model": str(model), "data": str(data_path), "labels": sorted(asked), **found}
     other, others = annotate(against, gold, spans_key=spans_key, batch_size=batch_size)
     # Both are judged on the same labels, so that their counts are of the same (text, label) pairs.
     labels = sorted(asked | others)
-    first, second = (report(one, labels, samples=samples, seed=seed) for one in (outcome, other))
-    return {
-        "model": str(model),
-        "data": str(data_path),
-        "labels": labels,
-        **first,
-        "against": {"model": str(against), **second},
-        "difference": difference(outcome, other, labels, samples=samples, seed=seed),
-    }
+    found = {"model": str(model), "data": str(data_path), "labels": labels, **report(outcome, labels, **draws)}
+    found["against"] = {"model": str(against), **report(other, labels, **draws)}
+    found["difference"] = difference(outcome, other, labels, **draws)
+    return found
 
 
 def annotate(model: str | Path, gold: list[Doc], *, spans_key: str, batch_size: int | None) -> tuple[Outcome, set[str]]:
@@ -147,3 +143,11 @@ def read_gold(path: Path, *, spans_key: str, limit: int = 0) -> list[Doc]:
     if not any(mentions_of(doc, spans_key) for doc in gold):
         raise ValueError(Errors.P152.format(path=path, got="no gold mention in any document"))
     return gold
+
+
+def _check_numbers(*, samples: int, seed: int, limit: int, batch_size: int | None, compared: bool) -> None:
+    """Numbers out of range are said before a pipeline has done its work. A comparison is made of resamples."""
+    given = {"samples": (samples, int(compared)), "seed": (seed, 0), "limit": (limit, 0), "batch_size": (batch_size, 1)}
+    for name, (got, least) in given.items():
+        if got is not None and got < least:
+            raise ValueError(Errors.P001.format(name=name, expected=f"at least {least}", got=got))

@@ -7,7 +7,7 @@ from typing import Any
 
 from wasabi import msg
 
-from ..metrics.mistakes import CATEGORIES
+from ..metrics.mistakes import CATEGORIES, FORMS
 
 Figures = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ AVERAGES = {
 MEANINGS = {
     "count_over": "the count is too high",
     "count_under": "the count is too low",
-    "mention": "the count is right, the mention is not",
+    "mention": "another mention, or none",
     "boundary": "the boundary is wrong",
     "label": "the label is wrong",
     "place": "the string is right, the occurrence is not",
@@ -58,14 +58,16 @@ def _print_counts(counts: Figures) -> None:
 
 
 def _print_mistakes(found: Figures) -> None:
-    sides = [(found[view]["mistakes"][side]) for view in ("spans", "ents") for side in ("missed", "false")]
-    rows: list[tuple[Any, ...]] = [
-        (MEANINGS[name], *(side["categories"][name] for side in sides))
-        for name in CATEGORIES
-        if any(side["categories"][name] for side in sides)
-    ]
-    rows.append(("all", *(side["total"] for side in sides)))
-    _table(rows, ("mistakes", "missed", "false", "missed in doc.ents", "false in doc.ents"))
+    """Every mistake once, then again without the categories of the count."""
+    sides = [found[view]["mistakes"][side] for view in ("spans", "ents") for side in ("missed", "false")]
+    columns = ("missed", "false", "missed in doc.ents", "false in doc.ents")
+    for title, kind, names in (("mistakes", "categories", CATEGORIES), ("whatever the count", "forms", FORMS)):
+        rows: list[tuple[Any, ...]] = [
+            (MEANINGS[name], *(side[kind][name] for side in sides))
+            for name in names
+            if any(side[kind][name] for side in sides)
+        ]
+        _table([*rows, ("all", *(side["total"] for side in sides))], (title, *columns))
     lost = {
         "strings that do not stand in the text": found["lost"]["unplaced"],
         "repeats beyond the text's": found["lost"]["surplus"],
