@@ -16,6 +16,9 @@ Name = TypeVar("Name", bound=Hashable)
 CONFIDENCE = 95.0
 """Percent of the resampled figures that an interval holds."""
 
+_AT_ONCE = 50
+"""Resamples in one matrix product."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -64,16 +67,18 @@ def resample(measures: Mapping[Name, Measure], *, samples: int, seed: int) -> di
         raise ValueError(Errors.P001.format(name="samples", expected="at least 1", got=samples))
     if seed < 0:
         raise ValueError(Errors.P001.format(name="seed", expected="at least 0", got=seed))
-    # One product a resample for all measures: their parts stand side by side.
-    table = np.concatenate([measure.parts for measure in measures.values()], axis=1)
+    # Measures may share their parts, as P, R and F do; each array is summed once, all of them side by side.
+    arrays = {id(measure.parts): measure.parts for measure in measures.values()}
+    table = np.concatenate(list(arrays.values()), axis=1)
     generator = np.random.default_rng(seed)
     sums = np.empty((samples, table.shape[1]))
-    for number in range(samples):
-        drawn = generator.integers(len(table), size=len(table))
-        sums[number] = np.bincount(drawn, minlength=len(table)) @ table
-    ends = np.cumsum([measure.parts.shape[1] for measure in measures.values()])
-    columns = np.split(sums, ends[:-1], axis=1)
-    return {name: measure.of(part) for (name, measure), part in zip(measures.items(), columns, strict=True)}
+    for first in range(0, samples, _AT_ONCE):
+        chunk = sums[first : first + _AT_ONCE]
+        draws = [generator.integers(len(table), size=len(table)) for _ in chunk]
+        chunk[:] = np.stack([np.bincount(drawn, minlength=len(table)) for drawn in draws]) @ table
+    ends = np.cumsum([parts.shape[1] for parts in arrays.values()])
+    columns = dict(zip(arrays, np.split(sums, ends[:-1], axis=1), strict=True))
+    return {name: measure.of(columns[id(measure.parts)]) for name, measure in measures.items()}
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -92,10 +92,19 @@ def span_tally(pair: Pair) -> Tally:
     return Tally.of(pair.predicted_keys, pair.gold_keys)
 
 
-def label_tally(pair: Pair, label: str) -> Tally:
-    """As `span_tally`, of one label."""
-    sides = ({key for key in keys if key[2] == label} for keys in (pair.predicted_keys, pair.gold_keys))
-    return Tally.of(*sides)
+def label_rows(pairs: Sequence[Pair], labels: Sequence[str]) -> np.ndarray:
+    """As `span_tally`, of each text and label.
+
+    RETURNS (np.ndarray): Float64 [texts, labels, (right, predicted, gold)].
+    """
+    places = {label: place for place, label in enumerate(labels)}
+    rows = np.zeros((len(pairs), len(labels), 3))
+    for row, pair in zip(rows, pairs, strict=True):
+        sides = (pair.predicted_keys & pair.gold_keys, pair.predicted_keys, pair.gold_keys)
+        for column, keys in enumerate(sides):
+            for *_, label in keys:
+                row[places[label], column] += 1
+    return rows
 
 
 def string_set_tally(pair: Pair) -> Tally:
@@ -117,15 +126,14 @@ def span_scores(pairs: Sequence[Pair], labels: Sequence[str]) -> dict[str, Any]:
     """Micro P/R/F of spans, the macro average over the labels that gold has, and P/R/F of each label.
 
     pairs (Sequence[Pair]): The texts.
-    labels (Sequence[str]): The labels to give figures of; of these, those that neither gold nor prediction has are
-        left out.
+    labels (Sequence[str]): All labels that gold or prediction has; others may be among them, and get no figures.
     RETURNS (dict[str, Any]): `p`, `r`, `f`, `right`, `predicted`, `gold`; `macro` and `per_label`.
     """
-    by_label = {label: total(label_tally(pair, label) for pair in pairs) for label in labels}
-    rows = np.array([tally.row for tally in by_label.values()], dtype="float64").reshape(-1)
-    averages = {name: float(macro(of)(rows)) for name, of in PRF.items()}
+    sums = label_rows(pairs, labels).sum(axis=0)
+    averages = {name: float(macro(of)(sums.reshape(-1))) for name, of in PRF.items()}
+    by_label = {label: Tally(*map(int, row)) for label, row in zip(labels, sums, strict=True)}
     return {
         **total(map(span_tally, pairs)).figures(),
         "macro": {name: None if np.isnan(mean) else round(mean, 2) for name, mean in averages.items()},
-        "per_label": {label: tally.figures() for label, tally in by_label.items() if tally.predicted or tally.gold},
+        "per_label": {label: tally.figures() for label, tally in by_label.items() if any(tally.row)},
     }

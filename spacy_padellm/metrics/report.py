@@ -16,7 +16,7 @@ from .pairs import Pair
 from .prf import (
     PRF,
     Tally,
-    label_tally,
+    label_rows,
     macro,
     multiset_tally,
     span_scores,
@@ -86,19 +86,18 @@ def measures(outcome: Outcome, labels: Sequence[str]) -> dict[Path, Measure]:
     """Every figure that a bootstrap can resample, by where it stands in a report."""
     found: dict[Path, Measure] = {}
     for view, pairs in (("spans", outcome.spans), ("ents", outcome.ents)):
-        found.update(_prf(pairs, span_tally, (view,)))
-        by_label = {label: _parts(pairs, label_tally, label) for label in labels}
-        # A label that neither side has stands in no report.
-        by_label = {label: parts for label, parts in by_label.items() if parts.any()}
-        for label, parts in by_label.items():
-            found.update({(view, "per_label", label, name): Measure(parts, of) for name, of in PRF.items()})
-        if by_label:
-            side_by_side = np.concatenate(list(by_label.values()), axis=1)
-            found.update({(view, "macro", name): Measure(side_by_side, macro(of)) for name, of in PRF.items()})
+        found.update(_figures(_rows(pairs, span_tally), (view,)))
+        rows = label_rows(pairs, labels)
+        present = [place for place in range(len(labels)) if rows[:, place].any()]
+        for place in present:
+            found.update(_figures(rows[:, place], (view, "per_label", labels[place])))
+        if present:
+            together = rows[:, present].reshape(len(pairs), -1)
+            found.update({(view, "macro", name): Measure(together, macro(of)) for name, of in PRF.items()})
     for name, tally in STRINGS.items():
-        found.update(_prf(outcome.spans, tally, ("strings", name)))
-    rows = np.array([count_row(pair, labels) for pair in outcome.spans], dtype="float64")
-    found.update({("counts", which): Measure(rows, accuracy(which)) for which in ("all", "nonzero")})
+        found.update(_figures(_rows(outcome.spans, tally), ("strings", name)))
+    counts = np.array([count_row(pair, labels) for pair in outcome.spans], dtype="float64")
+    found.update({("counts", which): Measure(counts, accuracy(which)) for which in ("all", "nonzero")})
     return found
 
 
@@ -119,13 +118,13 @@ def difference(one: Outcome, other: Outcome, labels: Sequence[str], *, samples: 
     return found
 
 
-def _prf(pairs: Sequence[Pair], tally: Callable[[Pair], Tally], where: Path) -> dict[Path, Measure]:
-    parts = _parts(pairs, tally)
-    return {(*where, name): Measure(parts, of) for name, of in PRF.items()}
+def _figures(rows: np.ndarray, where: Path) -> dict[Path, Measure]:
+    """P/R/F from [documents, (right, predicted, gold)]."""
+    return {(*where, name): Measure(rows, of) for name, of in PRF.items()}
 
 
-def _parts(pairs: Sequence[Pair], tally: Callable[..., Tally], *values: str) -> np.ndarray:
-    return np.array([tally(pair, *values).row for pair in pairs], dtype="float64")
+def _rows(pairs: Sequence[Pair], tally: Callable[[Pair], Tally]) -> np.ndarray:
+    return np.array([tally(pair).row for pair in pairs], dtype="float64")
 
 
 def _walk(block: Mapping[str, Any], path: Path) -> dict[str, Any]:

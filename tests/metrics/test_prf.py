@@ -5,7 +5,7 @@ from spacy_padellm.metrics.pairs import Found, Pair, labels_in
 from spacy_padellm.metrics.prf import (
     PRF,
     Tally,
-    label_tally,
+    label_rows,
     macro,
     multiset_tally,
     span_scores,
@@ -76,7 +76,7 @@ def test_macro_counts_each_label_alike():
 def test_a_mention_is_its_place_and_its_label():
     one, scored = Found(0, 1, A), Found(0, 1, A, 0.1, 3)
     assert span_tally(Pair("", (one,), (scored,))) == Tally(1, 1, 1)
-    assert label_tally(Pair("", (one,), (scored,)), B) == Tally()
+    assert label_rows([Pair("", (one,), (scored,))], [B, A]).tolist() == [[[0, 0, 0], [1, 1, 1]]]
 
 
 def test_strings_without_what_the_model_said():
