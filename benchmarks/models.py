@@ -8,7 +8,7 @@ from pathlib import Path
 import spacy
 import torch
 
-from spacy_padellm.engine.checkpoint import Reference, choose_device, load_model, load_tokenizer
+from spacy_padellm.engine.checkpoint import Reference, choose_device, load_model, load_pieces
 from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
@@ -40,6 +40,6 @@ def make_model(name: str, texts: Sequence[str], questions: Sequence[str], *, dev
         return shim_of(pipe.model).lm  # type: ignore[attr-defined]
     reference = Reference(name)
     model = load_model(reference, dtype=getattr(torch, dtype), device=chosen)
-    lm = LanguageModel(model, Pieces(load_tokenizer(reference), name=name), chosen, name)
+    lm = LanguageModel(model, load_pieces(reference), chosen, name)
     prove(lm)
     return lm

@@ -4,6 +4,6 @@ The package registers its parts with spaCy through entry points (`setup.py`), so
 `nlp.add_pipe("padellm_ner")`. Importing it loads neither spaCy nor torch nor transformers.
 """
 
-from .about import __version__
+from spacy_padellm.about import __version__
 
 __all__ = ["__version__"]

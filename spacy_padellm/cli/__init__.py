@@ -6,8 +6,8 @@ themselves here.
 
 from spacy.cli._util import app as spacy_app
 
-from . import convert, debug, evaluate
-from .root import app
+from spacy_padellm.cli import convert, debug, evaluate
+from spacy_padellm.cli.root import app
 
 spacy_app.add_typer(app)
 

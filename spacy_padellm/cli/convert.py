@@ -9,11 +9,11 @@ import spacy
 import typer
 from wasabi import msg
 
-from ..data.converters import format_of, reader_for
-from ..data.docs import OnUnaligned, Summary, to_doc_bin
-from ..data.records import OnError, Skip, stop
-from ..errors import Errors, Warnings
-from .root import app, coded_errors
+from spacy_padellm.cli.root import app, coded_errors
+from spacy_padellm.data.converters import format_of, reader_for
+from spacy_padellm.data.docs import OnUnaligned, Summary, to_doc_bin
+from spacy_padellm.data.records import OnError, Skip, stop
+from spacy_padellm.errors import Errors, Warnings
 
 
 @app.command("convert")

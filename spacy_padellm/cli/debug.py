@@ -15,10 +15,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import msg
 
-from ..data.checks import Findings, examine
-from ..data.doc_bins import read_docs, spacy_files
-from ..errors import Errors
-from .root import app, coded_errors
+from spacy_padellm.cli.root import app, coded_errors
+from spacy_padellm.data.checks import Findings, examine
+from spacy_padellm.data.doc_bins import read_docs, spacy_files
+from spacy_padellm.errors import Errors
 
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 

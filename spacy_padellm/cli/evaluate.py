@@ -16,13 +16,14 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from wasabi import msg
 
-from ..data.doc_bins import read_docs, spacy_files
-from ..errors import Errors, Warnings
-from ..metrics.pairs import labels_in
-from ..metrics.report import Outcome, difference, report
-from ..pipeline.outcomes import is_annotated, labels_of, mentions_of, outcome_of
-from .root import app, coded_errors
-from .tables import print_difference, print_report
+from spacy_padellm.cli.root import app, coded_errors
+from spacy_padellm.cli.tables import print_difference, print_report
+from spacy_padellm.data.doc_bins import read_docs, spacy_files
+from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.metrics.pairs import labels_in
+from spacy_padellm.metrics.report import Outcome, difference, report
+from spacy_padellm.pipeline.outcomes import is_annotated, labels_of, mentions_of, outcome_of
+from spacy_padellm.settings import check_whole
 
 
 @app.command("evaluate")
@@ -89,7 +90,11 @@ def evaluate(
         without .spacy files; P151 for documents without gold annotation; P152 for documents without a gold mention;
         P153 for a pipeline that changes the text; P154 for one that does not exist.
     """
-    _check_numbers(samples=samples, seed=seed, limit=limit, batch_size=batch_size, compared=against is not None)
+    # A comparison is made of resamples.
+    check_whole("samples", samples, least=0 if against is None else 1)
+    check_whole("seed", seed, least=0)
+    check_whole("limit", limit, least=0)
+    check_whole("batch_size", 1 if batch_size is None else batch_size)
     for one in (model, against):
         if one is not None and not Path(one).exists() and not util.is_package(str(one)):
             raise ValueError(Errors.P154.format(name=one))
@@ -143,11 +148,3 @@ def read_gold(path: Path, *, spans_key: str, limit: int = 0) -> list[Doc]:
     if not any(mentions_of(doc, spans_key) for doc in gold):
         raise ValueError(Errors.P152.format(path=path, got="no gold mention in any document"))
     return gold
-
-
-def _check_numbers(*, samples: int, seed: int, limit: int, batch_size: int | None, compared: bool) -> None:
-    """Numbers out of range are said before a pipeline has done its work. A comparison is made of resamples."""
-    given = {"samples": (samples, int(compared)), "seed": (seed, 0), "limit": (limit, 0), "batch_size": (batch_size, 1)}
-    for name, (got, least) in given.items():
-        if got is not None and got < least:
-            raise ValueError(Errors.P001.format(name=name, expected=f"at least {least}", got=got))

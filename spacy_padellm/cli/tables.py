@@ -7,7 +7,7 @@ from typing import Any
 
 from wasabi import msg
 
-from ..metrics.mistakes import CATEGORIES, FORMS
+from spacy_padellm.metrics.mistakes import CATEGORIES, FORMS
 
 Figures = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from ..errors import Errors
-from .converters import reader_for
-from .records import OnError, Record, stop
-from .splits import take_dev
+from spacy_padellm.data.converters import reader_for
+from spacy_padellm.data.records import OnError, Record, stop
+from spacy_padellm.data.splits import take_dev
+from spacy_padellm.errors import Errors
 
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from .docs import trim
-from .splits import sameness
+from spacy_padellm.data.docs import trim
+from spacy_padellm.data.splits import sameness
 
 
 class LongText(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
-from ..errors import Errors
+from spacy_padellm.errors import Errors
 
 
 def spacy_files(path: Path) -> list[Path]:

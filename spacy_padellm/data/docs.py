@@ -28,8 +28,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.util import filter_spans, get_words_and_spaces
 
-from ..errors import Errors, Warnings
-from .records import Gold, Record
+from spacy_padellm.data.records import Gold, Record
+from spacy_padellm.errors import Errors, Warnings
 
 OnUnaligned = Literal["split", "expand", "skip"]
 POLICIES: tuple[OnUnaligned, ...] = get_args(OnUnaligned)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..errors import Errors
-from .records import Record
+from spacy_padellm.data.records import Record
+from spacy_padellm.errors import Errors
 
 
 class Doubles(NamedTuple):

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from spacy_padellm.engine.attention import FOREST
+from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors
 
 WRITER = "spacy_padellm.json"
@@ -76,15 +77,40 @@ def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device
     return model.to(device).eval()
 
 
-def load_tokenizer(reference: Reference) -> PreTrainedTokenizerFast:
-    """The tokenizer beside a model.
+def load_pieces(reference: Reference) -> Pieces:
+    """The tokenizer beside a model, read as the model was trained with it: `leading_blank` comes from the record that
+    `save_pieces` wrote, and is off for models that something else wrote.
 
-    RAISES (ValueError): P027 if there is none or it cannot be read.
+    RAISES (ValueError): P027 if there is none or it cannot be read; P020 if it is of a kind that cannot be used.
     """
     folder = Path(reference.name)
+    record = _read_record(folder)
+    pieces = Pieces(
+        _load_tokenizer(reference, record), leading_blank=record.get("leading_blank", False), name=reference.name
+    )
+    if not pieces.encode(["text"])[0]:
+        # transformers 5 makes an empty tokenizer where the files of one are missing.
+        reason = "it has no pieces for any text"
+        raise ValueError(Errors.P027.format(what="tokenizer", name=reference.name, reason=reason))
+    return pieces
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / WRITER
+    if not path.is_file():
+        return {}
     try:
-        if (folder / WRITER).is_file():
-            return _load_own_tokenizer(folder)
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+        return record
+    except ValueError as error:
+        raise ValueError(Errors.P027.format(what="tokenizer", name=folder, reason=f"{WRITER}: {error}")) from error
+
+
+def _load_tokenizer(reference: Reference, record: dict[str, Any]) -> PreTrainedTokenizerFast:
+    try:
+        if record:
+            file = Path(reference.name) / "tokenizer.json"
+            return PreTrainedTokenizerFast(tokenizer_file=str(file), **record["specials"])
         return AutoTokenizer.from_pretrained(
             reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
         )
@@ -94,7 +120,7 @@ def load_tokenizer(reference: Reference) -> PreTrainedTokenizerFast:
 
 def save_model(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    pieces: Pieces,
     folder: Path,
     *,
     state: dict[str, Tensor] | None = None,
@@ -113,26 +139,23 @@ def save_model(
     if rope.get("rope_type", "default") != "default":
         config["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf8")
-    save_tokenizer(tokenizer, folder)
+    save_pieces(pieces, folder)
     for weights in folder.glob("*.safetensors"):
         os.chmod(weights, 0o644)  # safetensors writes files only their owner can read
 
 
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save_pieces(pieces: Pieces, folder: Path) -> None:
     """Write a tokenizer and what is needed to read it with any supported transformers version."""
     folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = pieces.tokenizer
     tokenizer.save_pretrained(folder)
     record = {
         "transformers": transformers.__version__,
         "torch": torch.__version__,
+        "leading_blank": pieces.leading_blank,
         "specials": {name: getattr(tokenizer, name) for name in _SPECIALS if getattr(tokenizer, name) is not None},
     }
     (folder / WRITER).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf8")
-
-
-def _load_own_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    specials = json.loads((folder / WRITER).read_text(encoding="utf8"))["specials"]
-    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **specials)
 
 
 def _restore_rope(config: Any, folder: Path) -> None:

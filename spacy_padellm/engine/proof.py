@@ -83,12 +83,16 @@ def _packed_logits(lm: LanguageModel, trees: list[Tree]) -> tuple[Tensor, int]:
 
 
 def _alone_logits(lm: LanguageModel, tree: Tree) -> Tensor:
-    """Logits of each node, from its path as a sequence of its own."""
-    rows = []
-    for node in range(len(tree)):
-        pieces = torch.tensor([[tree.pieces[at] for at in tree.path(node)]], device=lm.device)
-        rows.append(lm.model(input_ids=pieces, use_cache=False).logits[0, -1].float())
-    return torch.stack(rows)
+    """Logits of each node, from a path through it as a sequence of its own. Nodes that several paths share are read
+    off the first of them."""
+    logits: dict[int, Tensor] = {}
+    for leaf in sorted(set(range(len(tree))).difference(tree.parents)):
+        path = tree.path(leaf)
+        pieces = torch.tensor([[tree.pieces[node] for node in path]], device=lm.device)
+        alone = lm.model(input_ids=pieces, use_cache=False).logits[0].float()
+        for node, row in zip(path, alone, strict=True):
+            logits.setdefault(node, row)
+    return torch.stack([logits[node] for node in range(len(tree))])
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ..errors import Errors
-from .prf import Sums
+from spacy_padellm.metrics.prf import Sums
+from spacy_padellm.settings import check_whole
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -63,10 +63,8 @@ def resample(measures: Mapping[Name, Measure], *, samples: int, seed: int) -> di
     RETURNS (dict[Name, np.ndarray]): Float64 [samples] for each measure.
     RAISES (ValueError): P001 if `samples` is below 1 or `seed` below 0.
     """
-    if samples < 1:
-        raise ValueError(Errors.P001.format(name="samples", expected="at least 1", got=samples))
-    if seed < 0:
-        raise ValueError(Errors.P001.format(name="seed", expected="at least 0", got=seed))
+    check_whole("samples", samples)
+    check_whole("seed", seed, least=0)
     # Measures may share their parts, as P, R and F do; each array is summed once, all of them side by side.
     arrays = {id(measure.parts): measure.parts for measure in measures.values()}
     table = np.concatenate(list(arrays.values()), axis=1)

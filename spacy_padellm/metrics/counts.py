@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .pairs import Pair
-from .prf import Sums, ratio
+from spacy_padellm.metrics.pairs import Pair
+from spacy_padellm.metrics.prf import Sums, ratio
 
 BUCKETS = ("0", "1", "2", "3", "4", "5+")
 """Gold counts that get a figure of their own."""

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from .pairs import Found, Pair
+from spacy_padellm.metrics.pairs import Found, Pair
 
 Side = Literal["missed", "false"]
 

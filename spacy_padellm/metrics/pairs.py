@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from ..types import Mention
+from spacy_padellm.types import Mention
 
 Key = tuple[int, int, str]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .pairs import Pair
+from spacy_padellm.metrics.pairs import Pair
 
 Sums = np.ndarray
 """Float64 [..., parts]: what the parts of a figure come to over some documents."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import CONFIDENCE, Measure, compare, interval, resample
-from .counts import accuracy, count_row, count_scores
-from .mistakes import mistake_counts, mistakes
-from .pairs import Pair
-from .prf import (
+from spacy_padellm.metrics.bootstrap import CONFIDENCE, Measure, compare, interval, resample
+from spacy_padellm.metrics.counts import accuracy, count_row, count_scores
+from spacy_padellm.metrics.mistakes import mistake_counts, mistakes
+from spacy_padellm.metrics.pairs import Pair
+from spacy_padellm.metrics.prf import (
     PRF,
     Tally,
     label_rows,

@@ -13,7 +13,11 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.model.lora import LoRA
 from spacy_padellm.model.shim import CausalLMShim
 from spacy_padellm.model.sources import FreshSource, PretrainedSource, Source
+from spacy_padellm.settings import check_number, check_whole
 from spacy_padellm.training.targets import TargetTree
+
+_BYTES_AND_END = 257
+"""The smallest vocabulary: 256 bytes and the end of an answer."""
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -43,18 +47,21 @@ def build_fresh_causal_lm_v1(
     RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
     RAISES (ValueError): P001 for a size that makes no decoder.
     """
-    if n_heads < 1 or hidden_size % n_heads or (hidden_size // n_heads) % 2:
+    sizes = {
+        "hidden_size": hidden_size,
+        "n_layers": n_layers,
+        "n_heads": n_heads,
+        "intermediate_size": intermediate_size,
+        "max_positions": max_positions,
+    }
+    for name, size in sizes.items():
+        check_whole(name, size)
+    if hidden_size % n_heads or (hidden_size // n_heads) % 2:
         expected = f"a multiple of n_heads ({n_heads}) with an even share for each head"
         raise ValueError(Errors.P001.format(name="hidden_size", expected=expected, got=hidden_size))
-    if vocab_size < 257:
-        expected = "at least 257: 256 bytes and the end of an answer"
-        raise ValueError(Errors.P001.format(name="vocab_size", expected=expected, got=vocab_size))
-    sizes = {"n_layers": n_layers, "intermediate_size": intermediate_size, "max_positions": max_positions}
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=size))
-    if rope_theta <= 0:
-        raise ValueError(Errors.P001.format(name="rope_theta", expected="above 0", got=rope_theta))
+    check_whole("vocab_size", vocab_size, least=_BYTES_AND_END)
+    check_number("rope_theta", rope_theta, least=1.0)
+    check_whole("seed", seed, least=0)
     _check_device(device)
     shape = FreshShape(hidden_size, n_layers, n_heads, intermediate_size, vocab_size, max_positions, rope_theta)
     return forest_model(FreshSource(shape, device, seed), max_row=max_row)
@@ -101,8 +108,7 @@ def _check_device(device: str) -> None:
 
 def forest_model(source: Source, *, max_row: int) -> Model[Sequence[TargetTree], float]:
     """A thinc model around a source of causal LMs."""
-    if max_row < 1:
-        raise ValueError(Errors.P001.format(name="max_row", expected="at least 1", got=max_row))
+    check_whole("max_row", max_row)
     attrs = {"dropout_rate": 0.0, "max_row": max_row}
     return Model("padellm_causal_lm", forward, init=init, shims=[CausalLMShim(source)], attrs=attrs)
 
@@ -124,11 +130,10 @@ def init(
     X: tuple[Sequence[str], Sequence[str]] | None = None,
     Y: object = None,
 ) -> None:
-    """Make the causal LM, unless one is loaded. `X` are training texts, and the segments of the prompt."""
-    shim = shim_of(model)
-    if not shim.loaded:
-        texts, questions = X or ((), ())
-        shim.create(texts, questions)
+    """Make the causal LM, anew if there is one, as spaCy's own components do. `X` are training texts, and the segments
+    of the prompt."""
+    texts, questions = X or ((), ())
+    shim_of(model).create(texts, questions)
 
 
 def forward(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.settings import check_number, check_whole
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ def build_lora_v1(
     RETURNS (LoRA): The settings.
     RAISES (ValueError): P001 for a rank below 1 or a dropout outside [0, 1).
     """
-    if rank < 1:
-        raise ValueError(Errors.P001.format(name="lora.rank", expected="at least 1", got=rank))
-    if dropout is not None and not 0 <= dropout < 1:
+    check_whole("lora.rank", rank)
+    check_number("lora.alpha", alpha)
+    if dropout is not None:
+        check_number("lora.dropout", dropout)
+    if dropout is not None and dropout >= 1:
         raise ValueError(Errors.P001.format(name="lora.dropout", expected="0 <= dropout < 1", got=dropout))
     return LoRA(rank, alpha, dropout, target_modules)

@@ -12,15 +12,15 @@ import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from spacy_padellm.engine.checkpoint import (
     Reference,
     choose_device,
     load_model,
-    load_tokenizer,
+    load_pieces,
     save_model,
-    save_tokenizer,
+    save_pieces,
 )
 from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
 from spacy_padellm.engine.language_model import LanguageModel
@@ -65,21 +65,20 @@ class FreshSource:
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
         tokenizer = train_tokenizer(texts, questions, self.shape.vocab_size)
         model = build_decoder(self.shape, tokenizer, seed=self.seed)
-        return _proved(model, tokenizer, self.device, "fresh decoder", leading_blank=True)
+        name = "fresh decoder"
+        return _proved(model, Pieces(tokenizer, leading_blank=True, name=name), self.device, name)
 
     def save(self, lm: LanguageModel, folder: Path) -> None:
-        save_model(lm.model, lm.pieces.tokenizer, folder)
+        save_model(lm.model, lm.pieces, folder)
 
     def load(self, folder: Path) -> LanguageModel:
         device = choose_device(self.device)
         reference = Reference(str(folder))
         model = load_model(reference, dtype=torch.float32, device=device)
-        return _proved(model, load_tokenizer(reference), self.device, str(folder), leading_blank=True)
+        return _proved(model, load_pieces(reference), self.device, str(folder))
 
     def set_dropout(self, lm: LanguageModel, rate: float) -> None:
-        for module in lm.model.modules():
-            if hasattr(module, "attention_dropout"):
-                module.attention_dropout = rate
+        _set_attention_dropout(lm.model, rate)
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class PretrainedSource:
     self_contained: bool
 
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
-        model, tokenizer = self._base(self.reference)
+        model, pieces = self._base(self.reference)
         if self.lora is not None:
             try:
                 model = get_peft_model(model, _peft_config(self.lora))
@@ -112,31 +111,30 @@ class PretrainedSource:
                 expected = f"names of linear layers of the model ({error})"
                 message = Errors.P001.format(name="lora.target_modules", expected=expected, got=modules)
                 raise ValueError(message) from error
-        return _proved(model, tokenizer, self.device, self.reference.name)
+        return _proved(model, pieces, self.device, self.reference.name)
 
     def save(self, lm: LanguageModel, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for part in ("base", "adapter", "tokenizer"):  # of another kind of model that was saved here before
             shutil.rmtree(folder / part, ignore_errors=True)
-        tokenizer = lm.pieces.tokenizer
         if isinstance(lm.model, PeftModel):
             # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
             lm.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
             for weights in (folder / "adapter").glob("*.safetensors"):
                 weights.chmod(0o644)
             if self.self_contained:
-                save_bare_base(lm.model, tokenizer, folder / "base")
+                save_bare_base(lm.model, lm.pieces, folder / "base")
             else:
-                save_tokenizer(tokenizer, folder / "tokenizer")
+                save_pieces(lm.pieces, folder / "tokenizer")
         else:
-            save_model(lm.model, tokenizer, folder / "base")
+            save_model(lm.model, lm.pieces, folder / "base")
 
     def load(self, folder: Path) -> LanguageModel:
         if (folder / "base").is_dir():
-            model, tokenizer = self._base(Reference(str(folder / "base")))
+            model, pieces = self._base(Reference(str(folder / "base")))
         else:
             model, _ = self._base(self.reference)
-            tokenizer = load_tokenizer(Reference(str(folder / "tokenizer")))
+            pieces = load_pieces(Reference(str(folder / "tokenizer")))
         if (folder / "adapter").is_dir():
             try:
                 model = PeftModel.from_pretrained(model, str(folder / "adapter"), is_trainable=True)
@@ -145,21 +143,24 @@ class PretrainedSource:
         elif self.lora is not None:
             reason = "there is no such folder"
             raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=reason))
-        return _proved(model, tokenizer, self.device, self.reference.name)
+        return _proved(model, pieces, self.device, self.reference.name)
 
     def set_dropout(self, lm: LanguageModel, rate: float) -> None:
-        if self.lora is None or self.lora.dropout is not None:
+        if self.lora is None:
+            _set_attention_dropout(lm.model, rate)
+            return
+        if self.lora.dropout is not None:
             return
         for name, module in lm.model.named_modules():
             if isinstance(module, nn.Dropout) and ".lora_dropout." in name:
                 module.p = rate
 
-    def _base(self, reference: Reference) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    def _base(self, reference: Reference) -> tuple[PreTrainedModel, Pieces]:
         device = choose_device(self.device)
-        return load_model(reference, dtype=self.dtype, device=device), load_tokenizer(reference)
+        return load_model(reference, dtype=self.dtype, device=device), load_pieces(reference)
 
 
-def save_bare_base(model: PeftModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
     """Write the base model under an adapter, without the adapter.
 
     peft has put its layers around the base model's: their names lose `.base_layer`, and the adapters' weights are
@@ -170,7 +171,13 @@ def save_bare_base(model: PeftModel, tokenizer: PreTrainedTokenizerFast, folder:
         for name, weight in model.get_base_model().state_dict().items()
         if ".lora_" not in name
     }
-    save_model(model.get_base_model(), tokenizer, folder, state=state)
+    save_model(model.get_base_model(), pieces, folder, state=state)
+
+
+def _set_attention_dropout(model: PreTrainedModel, rate: float) -> None:
+    for module in model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = rate
 
 
 def _peft_config(lora: LoRA) -> LoraConfig:
@@ -183,19 +190,8 @@ def _peft_config(lora: LoRA) -> LoraConfig:
     )
 
 
-def _proved(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    device: str,
-    name: str,
-    *,
-    leading_blank: bool = False,
-) -> LanguageModel:
+def _proved(model: PreTrainedModel, pieces: Pieces, device: str, name: str) -> LanguageModel:
     chosen = choose_device(device)
-    pieces = Pieces(tokenizer, leading_blank=leading_blank, name=name)
-    if not pieces.encode(["text"])[0]:
-        # transformers 5 makes an empty tokenizer where the files of one are missing.
-        raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason="it has no pieces for any text"))
     lm = LanguageModel(model.to(chosen).eval(), pieces, chosen, name)
     prove(lm)
     return lm

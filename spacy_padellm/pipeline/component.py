@@ -4,7 +4,6 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,42 +23,16 @@ from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
 from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
-from spacy_padellm.spans.resolve import Policy
+from spacy_padellm.pipeline.options import Options
 from spacy_padellm.training.copying import draw_copy_task
-from spacy_padellm.training.targets import TargetTree, Weighting, grow_gold
+from spacy_padellm.training.targets import TargetTree, grow_gold
 from spacy_padellm.types import Mention, Scheme
 
 _TOKENIZER_SAMPLE = 20_000
 """Documents whose texts a fresh tokenizer is trained on, at most."""
 
-
-@dataclass(frozen=True)
-class Options:
-    """Settings of the pipe; `make_padellm_ner` says what each does."""
-
-    spans_key: str
-    placing: Policy
-    one_label_per_string: bool
-    overwrite_ents: bool
-    constrain: bool
-    max_answer: int
-    max_row: int
-    weighting: Weighting
-    absent_labels: int | None
-    copy_share: float
-    text_weight: float
-    save_io: bool
-
-    def __post_init__(self) -> None:
-        for name in ("max_answer", "max_row"):
-            if getattr(self, name) < 1:
-                raise ValueError(Errors.P001.format(name=name, expected="at least 1", got=getattr(self, name)))
-        if self.absent_labels is not None and self.absent_labels < 0:
-            raise ValueError(Errors.P001.format(name="absent_labels", expected="at least 0", got=self.absent_labels))
-        if not 0 <= self.copy_share <= 1:
-            raise ValueError(Errors.P001.format(name="copy_share", expected="between 0 and 1", got=self.copy_share))
-        if self.text_weight < 0:
-            raise ValueError(Errors.P001.format(name="text_weight", expected="at least 0", got=self.text_weight))
+_REPORT_EVERY = 10_000
+"""Documents after which a stream that has not ended says what was lost so far."""
 
 
 class PaDeLLMNER(TrainablePipe):
@@ -144,20 +117,30 @@ class PaDeLLMNER(TrainablePipe):
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 64) -> Iterator[Doc]:
         """Annotate a stream of documents, `batch_size` of them as one forest. The documents are modified in place.
 
-        A batch that fails is tried again one document at a time, and the error handler gets only those that fail.
+        A batch that fails is tried again one document at a time, and the error handler gets only those that fail. What
+        was answered and became no span is counted and reported in one warning (W001) when the stream ends, or every
+        10,000 documents.
 
         stream (Iterable[Doc]): The documents; no more than one batch is read ahead.
         batch_size (int): The most documents in one forest.
         YIELDS (Doc): The documents in order, without those that failed.
         """
         iterator = iter(stream)
+        unreported = 0
         try:
             while batch := list(islice(iterator, batch_size)):
                 yield from self._annotate(batch)
+                unreported += len(batch)
+                if unreported >= _REPORT_EVERY:
+                    unreported = 0
+                    self._report_losses()
         finally:
-            report = self._lost.report()
-            if report:
-                warnings.warn(report, stacklevel=2)
+            self._report_losses()
+
+    def _report_losses(self) -> None:
+        report = self._lost.report()
+        if report:
+            warnings.warn(report, stacklevel=3)
 
     def _annotate(self, docs: Sequence[Doc]) -> list[Doc]:
         try:
@@ -331,6 +314,10 @@ class PaDeLLMNER(TrainablePipe):
             max_positions=lm.max_positions,
             copy_task=draw_copy_task(*text) if random.random() < self.options.copy_share else None,
         )
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score predicted documents against gold ones, the spans under this pipe's own `spans_key`."""
+        return super().score(examples, **{"spans_key": self.options.spans_key, **kwargs})
 
     # Saving and loading
 

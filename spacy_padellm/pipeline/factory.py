@@ -86,7 +86,8 @@ def make_padellm_ner(
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
     """
     # torch is only imported once somebody uses the component.
-    from spacy_padellm.pipeline.component import Options, PaDeLLMNER
+    from spacy_padellm.pipeline.component import PaDeLLMNER
+    from spacy_padellm.pipeline.options import Options
 
     options = Options(
         spans_key=spans_key,

@@ -1,6 +1,7 @@
 """The paper's Chinese format."""
 
 from spacy_padellm.prompts.template import Prompt
+from spacy_padellm.settings import check_whole
 
 LABEL_WORDS = {
     "PER": "人名",
@@ -35,7 +36,9 @@ def build_chinese_prompt_v1(*, label_words: dict[str, str] | None = None, repeat
     label_words (dict[str, str] | None): Words in the prompt for label names; they add to and override `LABEL_WORDS`.
     repeat_text (int): How often the text stands in the trunk; the paper has it once.
     RETURNS (Prompt): The prompt.
+    RAISES (ValueError): P001 if repeat_text is below 1.
     """
+    check_whole("repeat_text", repeat_text)
     return Prompt(
         before_text="文本:\n",
         after_text="\n",

@@ -1,6 +1,7 @@
 """The paper's English format."""
 
 from spacy_padellm.prompts.template import Prompt
+from spacy_padellm.settings import check_whole
 
 
 def build_english_prompt_v1(*, label_words: dict[str, str] | None = None, repeat_text: int = 1) -> Prompt:
@@ -9,7 +10,9 @@ def build_english_prompt_v1(*, label_words: dict[str, str] | None = None, repeat
     label_words (dict[str, str] | None): Words in the prompt for label names, e.g. {"LOC": "location"}.
     repeat_text (int): How often the text stands in the trunk; the paper has it once.
     RETURNS (Prompt): The prompt.
+    RAISES (ValueError): P001 if repeat_text is below 1.
     """
+    check_whole("repeat_text", repeat_text)
     return Prompt(
         before_text="text:\n",
         after_text="\n",

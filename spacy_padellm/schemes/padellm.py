@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spacy_padellm.errors import Errors
 from spacy_padellm.prompts.template import Prompt
+from spacy_padellm.settings import check_whole
 from spacy_padellm.types import Answered, Branch, Mention, Reading
 
 _LONGEST_COUNT = 9
@@ -95,6 +95,5 @@ def build_padellm_v1(*, prompt: Prompt, max_mentions: int = 99) -> PaDeLLM:
     RETURNS (PaDeLLM): The scheme.
     RAISES (ValueError): P001 if max_mentions is below 1.
     """
-    if max_mentions < 1:
-        raise ValueError(Errors.P001.format(name="max_mentions", expected="at least 1", got=max_mentions))
+    check_whole("max_mentions", max_mentions)
     return PaDeLLM(prompt, max_mentions)

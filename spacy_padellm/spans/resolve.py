@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..errors import Errors
-from ..types import Mention, Placed
-from .occurrences import Borders, occurrences
+from spacy_padellm.errors import Errors
+from spacy_padellm.spans.occurrences import Borders, occurrences
+from spacy_padellm.types import Mention, Placed
 
 Policy = Literal["ordered", "first", "all", "strict"]
 """How equal strings of one label are given their places. Figures are span micro-F (longest first where spans

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_padellm.errors import Errors
+from spacy_padellm.settings import check_number, check_whole
 
 _MOST_MENTIONS = 5000
 """Mentions remembered of a label, at most."""
@@ -205,10 +205,8 @@ def build_mention_swap_v1(
     RAISES (ValueError): P001 for a share outside [0, 1], or settle_after below 1.
     """
     for name, value in (("share", share), ("final_share", final_share), ("noise", noise)):
-        if not 0 <= value <= 1:
-            raise ValueError(Errors.P001.format(name=name, expected="between 0 and 1", got=value))
-    if settle_after < 1:
-        raise ValueError(Errors.P001.format(name="settle_after", expected="at least 1", got=settle_after))
+        check_number(name, value, most=1.0)
+    check_whole("settle_after", settle_after)
     return MentionSwapper(
         share=share,
         final_share=final_share,

@@ -13,7 +13,7 @@ from spacy_padellm.engine.checkpoint import (
     Reference,
     choose_device,
     load_model,
-    load_tokenizer,
+    load_pieces,
     save_model,
 )
 from spacy_padellm.engine.fresh import FreshShape, build_decoder
@@ -41,7 +41,7 @@ def own_logits(model) -> torch.Tensor:
 def test_round_trip(tmp_path, family):
     pieces = pieces_of("llama")
     model = build_model(family, vocab_size=len(pieces), seed=4)
-    save_model(model, pieces.tokenizer, tmp_path / "deep" / "folder")
+    save_model(model, pieces, tmp_path / "deep" / "folder")
     again = load(tmp_path / "deep" / "folder")
     assert again.config._attn_implementation == FOREST
     assert not again.training
@@ -62,7 +62,7 @@ def test_rotary_settings_survive(tmp_path, read, scaling):
     settings = {"rope_theta": 50.0, "rope_scaling": dict(scaling) if scaling else None}
     model = build_model("llama", vocab_size=len(pieces), **settings)
     expected = own_logits(model)
-    save_model(model, pieces.tokenizer, tmp_path)
+    save_model(model, pieces, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["rope_theta"] == 50.0
     assert (config.get("rope_scaling") or {}).get("factor") == (scaling or {}).get("factor")
@@ -106,11 +106,12 @@ def test_a_fresh_decoder_has_the_shape_it_was_asked_for_and_the_weights_of_its_s
 @pytest.mark.parametrize("family", TOKENIZERS)
 def test_the_tokenizer_comes_back(tmp_path, family):
     pieces = pieces_of(family)
-    save_model(build_model("llama", vocab_size=len(pieces)), pieces.tokenizer, tmp_path)
-    again = Pieces(load_tokenizer(Reference(str(tmp_path))), leading_blank=pieces.leading_blank)
+    save_model(build_model("llama", vocab_size=len(pieces)), pieces, tmp_path)
+    again = load_pieces(Reference(str(tmp_path)))
     texts = ["Japan didn't </s><|im_end|>", "\n<mention 12>", "北京市 é"]
     assert again.encode(texts) == pieces.encode(texts)
     assert [again.decode(cut) for cut in again.encode(texts)] == [pieces.decode(cut) for cut in pieces.encode(texts)]
+    assert again.leading_blank == pieces.leading_blank
     assert (again.start, again.end, len(again)) == (pieces.start, pieces.end, len(pieces))
 
 
@@ -120,7 +121,7 @@ def test_a_folder_as_the_hub_has_it(tmp_path):
     assert not (tmp_path / WRITER).exists()
     model = build_model("llama", vocab_size=len(pieces_of("llama")), seed=4)
     assert torch.equal(own_logits(load(tmp_path)), own_logits(model))
-    again = Pieces(load_tokenizer(Reference(str(tmp_path))))
+    again = load_pieces(Reference(str(tmp_path)))
     assert again.encode(["Japan won 2"]) == pieces_of("llama").encode(["Japan won 2"])
     assert again.start == (1,)
 
@@ -129,7 +130,7 @@ def test_who_wrote_a_folder_is_noted(tmp_path):
     import transformers
 
     pieces = pieces_of("llama")
-    save_model(build_model("llama", vocab_size=len(pieces)), pieces.tokenizer, tmp_path)
+    save_model(build_model("llama", vocab_size=len(pieces)), pieces, tmp_path)
     note = json.loads((tmp_path / WRITER).read_text())
     assert note["transformers"] == transformers.__version__
     assert note["specials"] == {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -137,7 +138,7 @@ def test_who_wrote_a_folder_is_noted(tmp_path):
 
 def test_others_may_read_the_weights(tmp_path):
     pieces = pieces_of("llama")
-    save_model(build_model("llama", vocab_size=len(pieces)), pieces.tokenizer, tmp_path)
+    save_model(build_model("llama", vocab_size=len(pieces)), pieces, tmp_path)
     assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o644
 
 
@@ -150,7 +151,7 @@ def test_the_state_may_be_given(tmp_path):
     pieces = pieces_of("llama")
     model = build_model("llama", vocab_size=len(pieces))
     state = {name: weight + 1 for name, weight in model.state_dict().items()}
-    save_model(model, pieces.tokenizer, tmp_path, state=dict(state))
+    save_model(model, pieces, tmp_path, state=dict(state))
     for name, weight in load(tmp_path).state_dict().items():
         assert torch.equal(weight, state[name])
 
@@ -159,7 +160,7 @@ def test_no_such_folder(tmp_path):
     with pytest.raises(ValueError, match=r"P027.*model.*nowhere"):
         load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"P027.*tokenizer.*nowhere"):
-        load_tokenizer(Reference(str(tmp_path / "nowhere")))
+        load_pieces(Reference(str(tmp_path / "nowhere")))
 
 
 @pytest.mark.parametrize("broken", ["model.safetensors", "config.json"])
@@ -193,14 +194,14 @@ def test_pickled_weights_are_not_read(tmp_path):
 def test_a_broken_tokenizer(tmp_path, ours, content):
     pieces = pieces_of("llama")
     if ours:
-        save_model(build_model("llama", vocab_size=len(pieces)), pieces.tokenizer, tmp_path)
+        save_model(build_model("llama", vocab_size=len(pieces)), pieces, tmp_path)
     else:
         write_checkpoint(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ValueError, match=r"P027.*tokenizer"):
-        load_tokenizer(Reference(str(tmp_path)))
+        load_pieces(Reference(str(tmp_path)))
 
 
 def test_a_folder_without_a_tokenizer(tmp_path):
@@ -209,7 +210,7 @@ def test_a_folder_without_a_tokenizer(tmp_path):
     for name in ("config.json", "model.safetensors"):
         shutil.copy(tmp_path / "all" / name, tmp_path / "bare" / name)
     with pytest.raises(ValueError, match=r"P027.*tokenizer"):
-        load_tokenizer(Reference(str(tmp_path / "bare")))
+        load_pieces(Reference(str(tmp_path / "bare")))
 
 
 def test_devices(monkeypatch):

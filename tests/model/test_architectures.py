@@ -211,6 +211,27 @@ def test_training_dropout_reaches_the_attention():
     assert abs(loss(nlp, 0.5) - loss(nlp, 0.0)) > 1e-3
 
 
+def test_training_dropout_reaches_a_model_that_is_trained_whole(tmp_path: Path):
+    def loss(drop: float) -> float:
+        torch.manual_seed(0)
+        return nlp.update(examples(nlp), drop=drop, sgd=False)["padellm_ner"]
+
+    base = write_checkpoint(tmp_path / "published")
+    nlp = blank({"@architectures": "spacy-padellm.CausalLM.v1", "name": str(base), "device": "cpu"})
+    nlp.initialize(lambda: examples(nlp))
+    assert loss(0.0) == pytest.approx(loss(0.0))
+    assert abs(loss(0.5) - loss(0.0)) > 1e-3
+
+
+def test_initialising_again_starts_anew():
+    nlp = built(seed=1)
+    first = weights(nlp)
+    nlp.update(examples(nlp), sgd=Adam(0.1))
+    assert not same_weights(first, weights(nlp))
+    nlp.initialize(lambda: examples(nlp))
+    assert same_weights(first, weights(nlp))
+
+
 def test_no_dropout_outside_training():
     nlp = built()
     nlp.update(examples(nlp), drop=0.5, sgd=False)

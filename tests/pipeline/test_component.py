@@ -355,9 +355,8 @@ def test_no_scorer(trained: Callable[..., Language]):
     assert "ents_f" not in trained(scorer=None).evaluate(examples(blank()))
 
 
-def test_scorer_reads_the_group_it_is_told(trained: Callable[..., Language]):
-    scorer = {"@scorers": "spacy-padellm.ner_scorer.v1", "spans_key": "mine"}
-    nlp = trained(scorer=scorer, spans_key="mine")
+def test_scorer_reads_the_group_of_the_pipe(trained: Callable[..., Language]):
+    nlp = trained(spans_key="mine")
     gold = examples(nlp)
     for example in gold:
         example.reference.spans["mine"] = list(example.reference.ents)

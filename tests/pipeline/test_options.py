@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import torch
 from spacy.language import Language
 
+from spacy_padellm.model.architectures import shim_of
+from spacy_padellm.pipeline import component
 from spacy_padellm.types import Reading
 from tests.pipeline.makers import (
     DATA,
@@ -215,6 +218,26 @@ def test_copy_share_asks_one_more_question(trained: Callable[..., Language]):
     assert pieces(trained(copy_share=1.0)) > pieces(trained())
 
 
+def test_text_weight_makes_the_text_a_target(trained: Callable[..., Language]):
+    (plain,) = ours(trained())._trees(examples(blank(), [DATA[1]]))
+    (more,) = ours(trained(text_weight=0.25))._trees(examples(blank(), [DATA[1]]))
+    assert more.tree.pieces == plain.tree.pieces
+    added = more.weights == 0.25
+    trunk = more.nodes[added].tolist()
+    assert trunk == list(range(len(trunk)))
+    # Each piece of "text:\nShow me Jaws in Paris\n" but the first, in order, and nothing else is new.
+    assert more.pieces[added].tolist() == more.tree.pieces[1 : len(trunk) + 1]
+    spelled = shim_of(ours(trained()).model).lm.pieces.decode([more.tree.pieces[0], *more.pieces[added].tolist()])
+    assert spelled.replace(" ", "") == "text:\nShowmeJawsinParis\n"
+    assert sorted(more.weights[~added]) == sorted(plain.weights)
+
+
+@pytest.mark.parametrize("setting", [{"text_weight": -0.1}, {"text_weight": "0.1"}, {"max_row": 0}, {"max_row": "9"}])
+def test_numbers_out_of_range_p001(setting: dict[str, object]):
+    with pytest.raises(ValueError, match=rf"\[P001\].*{next(iter(setting))}"):
+        blank(**setting)
+
+
 def test_repeat_text_puts_the_text_into_the_trunk_again():
     def trunk(times: int) -> tuple[str, ...]:
         prompt = {"@misc": "spacy-padellm.EnglishPrompt.v1", "repeat_text": times}
@@ -266,6 +289,20 @@ def test_lost_answers_are_counted_anew(trained: Callable[..., Language], monkeyp
     assert "2 unreadable" in lost(nlp, monkeypatch, {("city", 0): "x"}, [PARIS, PARIS])
     assert "1 unreadable" in lost(nlp, monkeypatch, {("city", 0): "x"}, [PARIS])
     assert [spans(doc) for doc in nlp.pipe(TEXTS)] == [ents for _, ents in DATA]
+
+
+def test_a_stream_without_end_tells_what_was_lost(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(component, "_REPORT_EVERY", 4)
+    nlp = trained()
+    texts = itertools.repeat(PARIS)
+    with answering(monkeypatch, {("city", 0): "x"}), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stream = nlp.pipe(texts, batch_size=2)
+        for _ in range(9):
+            next(stream)
+        told = [str(warning.message) for warning in caught]
+        stream.close()
+    assert [text.split(": ")[1] for text in told] == ["4 unreadable counts. For instance city"] * 2
 
 
 def test_label_that_is_not_asked_about_is_never_found(trained: Callable[..., Language]):

@@ -27,6 +27,7 @@ WRONG: dict[str, list[Any]] = {
     "weighting": ["paper", 3],
     "absent_labels": ["few", 1.5],
     "copy_share": ["much", None],
+    "text_weight": ["heavy", None],
     "save_io": ["yes", 1],
     "scorer": [3, "ner"],
 }
@@ -108,7 +109,7 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("misc", "spacy-padellm.PaDeLLM.v1"): ({"prompt": PROMPT}, {"prompt": "english", "max_mentions": "many"}),
     ("misc", "spacy-padellm.EnglishPrompt.v1"): ({}, {"label_words": {"LOC": 5}, "repeat_text": "twice"}),
     ("misc", "spacy-padellm.ChinesePrompt.v1"): ({}, {"label_words": ["LOC"], "repeat_text": 1.5}),
-    ("scorers", "spacy-padellm.ner_scorer.v1"): ({}, {"spans_key": 5}),
+    ("scorers", "spacy-padellm.ner_scorer.v1"): ({}, {}),
     ("augmenters", "spacy-padellm.MentionSwap.v1"): (
         {},
         {
@@ -139,6 +140,24 @@ def test_function_refuses_wrong_type(kind: str, name: str, setting: str):
     smallest, wrong = FUNCTIONS[kind, name]
     with pytest.raises(ConfigValidationError, match=setting):
         resolve(kind, name, {**smallest, setting: wrong[setting]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "setting", "quoted"),
+    [
+        ("architectures", "spacy-padellm.FreshCausalLM.v1", "hidden_size", "64"),
+        ("architectures", "spacy-padellm.FreshCausalLM.v1", "rope_theta", "1e4"),
+        ("architectures", "spacy-padellm.CausalLM.v1", "max_row", "64"),
+        ("misc", "spacy-padellm.LoRA.v1", "rank", "8"),
+        ("misc", "spacy-padellm.LoRA.v1", "alpha", "8"),
+        ("misc", "spacy-padellm.PaDeLLM.v1", "max_mentions", "9"),
+        ("misc", "spacy-padellm.EnglishPrompt.v1", "repeat_text", "2"),
+        ("augmenters", "spacy-padellm.MentionSwap.v1", "noise", "0.1"),
+    ],
+)
+def test_quoted_numbers_are_no_numbers(kind: str, name: str, setting: str, quoted: str):
+    with pytest.raises(ValueError, match=rf"\[P001\].*{setting}.*{quoted}"):
+        resolve(kind, name, {**FUNCTIONS[kind, name][0], setting: quoted})
 
 
 @pytest.mark.parametrize(("kind", "name"), FUNCTIONS)

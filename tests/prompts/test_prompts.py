@@ -38,6 +38,12 @@ def test_the_text_may_stand_in_the_trunk_again(build):
     assert once.repeat_text == 1
 
 
+@pytest.mark.parametrize("build", [build_english_prompt_v1, build_chinese_prompt_v1])
+def test_a_trunk_without_the_text_p001(build):
+    with pytest.raises(ValueError, match=r"\[P001\].*repeat_text.*at least 1, got 0"):
+        build(repeat_text=0)
+
+
 def test_words_for_labels():
     prompt = build_english_prompt_v1(label_words={"LOC": "location"})
     assert (prompt.words("LOC"), prompt.words("PER")) == ("location", "PER")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...errors import Errors
-from ..records import OnError, Record
-from .jsonl import read_jsonl
-from .snips import read_snips
+from spacy_padellm.data.converters.jsonl import read_jsonl
+from spacy_padellm.data.converters.snips import read_snips
+from spacy_padellm.data.records import OnError, Record
+from spacy_padellm.errors import Errors
 
 Reader = Callable[[Path, OnError], Iterator[Record]]
 

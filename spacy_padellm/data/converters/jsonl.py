@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import Errors
-from ..records import Gold, OnError, Record, decode, same_but_for_blanks, stop, whole_characters
+from spacy_padellm.data.records import Gold, OnError, Record, decode, same_but_for_blanks, stop, whole_characters
+from spacy_padellm.errors import Errors
 
 
 def read_jsonl(path: Path, on_error: OnError = stop) -> Iterator[Record]:

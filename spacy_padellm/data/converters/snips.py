@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import Errors
-from ..records import Gold, OnError, Record, decode, stop, whole_characters
+from spacy_padellm.data.records import Gold, OnError, Record, decode, stop, whole_characters
+from spacy_padellm.errors import Errors
 
 
 def read_snips(path: Path, on_error: OnError = stop) -> Iterator[Record]:

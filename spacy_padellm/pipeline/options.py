@@ -1,0 +1,36 @@
+"""The settings of the pipe that are neither its model nor its scheme."""
+
+from dataclasses import dataclass
+
+from spacy_padellm.settings import check_number, check_whole
+from spacy_padellm.spans.resolve import Policy
+from spacy_padellm.training.targets import Weighting
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of the pipe; `make_padellm_ner` says what each does.
+
+    RAISES (ValueError): P001 for a number out of its range.
+    """
+
+    spans_key: str
+    placing: Policy
+    one_label_per_string: bool
+    overwrite_ents: bool
+    constrain: bool
+    max_answer: int
+    max_row: int
+    weighting: Weighting
+    absent_labels: int | None
+    copy_share: float
+    text_weight: float
+    save_io: bool
+
+    def __post_init__(self) -> None:
+        check_whole("max_answer", self.max_answer)
+        check_whole("max_row", self.max_row)
+        if self.absent_labels is not None:
+            check_whole("absent_labels", self.absent_labels, least=0)
+        check_number("copy_share", self.copy_share, most=1.0)
+        check_number("text_weight", self.text_weight)
