@@ -34,6 +34,11 @@ class Warnings(metaclass=Coded):
     W003 = "The training examples have labels that are not asked about, and their mentions are left out: {labels}."
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
+    # W060-W069: evaluation.
+    W060 = (
+        "{count} of {docs} documents in {path} were left out, because they have no gold annotation: neither "
+        "doc.spans['{spans_key}'] nor doc.ents."
+    )
 
 
 class Errors(metaclass=Coded):
@@ -137,3 +142,16 @@ class Errors(metaclass=Coded):
         'with "tokens": [str, ...] if the tokens are known.'
     )
     P132 = "{path} has no predictions: every line is blank. Expected one JSON object a line."
+
+    # P150-P159: evaluation.
+    P150 = "{path}: expected a .spacy file or a folder of them, got {got}."
+    P151 = (
+        "{path}: none of its {docs} documents has gold annotation: neither doc.spans['{spans_key}'] nor doc.ents. "
+        "Name the span group with --spans-key."
+    )
+    P152 = "{path}: nothing to score: {got}."
+    P153 = (
+        "The pipeline changed the text {gold!r} to {predicted!r}, so that its spans cannot be compared with gold. "
+        "Use a tokenizer that keeps the text."
+    )
+    P154 = "There is no pipeline '{name}': neither a folder of that name nor an installed package."

@@ -16,6 +16,8 @@ from spacy_padellm.data.catalogue import data_set
 from spacy_padellm.data.data_set import PublishedFile
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Gold, Record
+from spacy_padellm.metrics.pairs import Found, Pair
+from spacy_padellm.pipeline.outcomes import outcome_of
 
 
 def run(project, script, *args):
@@ -136,6 +138,8 @@ def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
     assert metrics["speed"]["docs"] == 10
     assert metrics["speed"]["docs_per_second"] > 0
     assert metrics["spans"]["gold"] == 16
+    assert set(metrics) == {"docs", "spans", "ents", "strings", "counts", "lost", "bootstrap", "unseen", "speed"}
+    assert {"all", "nonzero", "pairs", "nonzero_pairs", "by_gold", "interval"} <= set(metrics["counts"])
     done = run(project, "visualize", ruler, corpus / "test.spacy", "v/a.html", "--title", "<ten>")
     assert done.returncode == 0, done.stderr
     assert "&lt;ten&gt;" in (project / "v" / "a.html").read_text(encoding="utf-8")
@@ -149,35 +153,6 @@ def test_clean_removes_only_the_projects_folders(project):
     assert (project / "project" / "made").exists() and (project / "mine").exists()
     assert run(project, "clean", "project/made", "project/none").returncode == 0
     assert not (project / "project" / "made").exists()
-
-
-def test_span_scores(scripts):
-    from scoring import Found, Pair, span_scores
-
-    right, moved, relabelled = Found(0, 1, "A"), Found(2, 3, "A"), Found(4, 5, "A")
-    pairs = [Pair("", (right, moved, relabelled), (right, Found(2, 4, "A"), Found(4, 5, "B"))), Pair("", (), ())]
-    scores = span_scores(pairs)
-    assert (scores["p"], scores["r"], scores["f"]) == (33.33, 33.33, 33.33)
-    assert scores["per_label"]["A"] == {"p": 50.0, "r": 33.33, "f": 40.0, "right": 1, "predicted": 2, "gold": 3}
-    assert scores["per_label"]["B"]["r"] == 0.0
-    assert span_scores([])["f"] == 0.0
-
-
-def test_score_is_no_part_of_a_mention(scripts):
-    from scoring import Found, Pair, span_scores
-
-    assert span_scores([Pair("", (Found(0, 1, "A"),), (Found(0, 1, "A", 0.1),))])["f"] == 100.0
-
-
-def test_count_scores(scripts):
-    from scoring import Found, Pair, count_scores
-
-    a, b, other = Found(0, 1, "A"), Found(1, 2, "A"), Found(2, 3, "B")
-    # (gold, predicted) of A, B and the asked C: (2, 1), (0, 0), (0, 0); (1, 1), (0, 1), (0, 0)
-    pairs = [Pair("", (a, b), (a,)), Pair("", (a,), (b, other))]
-    found = count_scores(pairs, ["C"])
-    assert found == {"all": 66.67, "nonzero": 50.0, "pairs": 6, "nonzero_pairs": 2}
-    assert count_scores([], ["A"])["all"] is None
 
 
 def test_evaluate_without_texts_seen_in_training(scripts, stand_in):
@@ -197,14 +172,6 @@ def test_gold_that_prediction_cannot_reach_counts_as_missed(scripts, stand_in):
     assert evaluate(stand_in, gold, seen=set())["spans"]["gold"] == 2
 
 
-def test_entities_where_a_pipeline_has_no_group(scripts):
-    from scoring import mentions_of
-
-    nlp = spacy.blank("en")
-    nlp.add_pipe("entity_ruler").add_patterns([{"label": "A", "pattern": "Ann"}])
-    assert [tuple(found) for found in mentions_of(nlp("Ann sat"), "sc")] == [(0, 3, "A", None)]
-
-
 class Marks(HTMLParser):
     """The texts of a page's marked mentions, and every tag."""
 
@@ -222,7 +189,6 @@ HOSTILE = "<script>alert(1)</script> & {text} Ann"
 
 
 def test_page_escapes_everything(scripts):
-    from scoring import Found, Pair
     from visualize import page
 
     label = '<img src="x" onerror="y">'
@@ -236,7 +202,6 @@ def test_page_escapes_everything(scripts):
 
 
 def test_page_draws_overlaps_in_layers(scripts):
-    from scoring import Found, Pair
     from visualize import layers, page
 
     outer, inner, after = Found(0, 9, "A"), Found(0, 3, "B"), Found(10, 12, "A")
@@ -246,7 +211,6 @@ def test_page_draws_overlaps_in_layers(scripts):
 
 
 def test_page_puts_differences_first(scripts):
-    from scoring import Found, Pair
     from visualize import page
 
     same, differs = Pair("the same", (), ()), Pair("differing", (Found(0, 3, "A"),), ())
@@ -257,11 +221,10 @@ def test_page_puts_differences_first(scripts):
 
 
 def test_page_shows_scores_of_a_pipeline(scripts, stand_in):
-    from scoring import pair_up
     from visualize import page
 
     gold = docs_of(stand_in, Record("Where is Ann", (Gold(9, 12, "movie_name"),)))
-    html = page(pair_up(gold, stand_in.pipe(doc.text for doc in gold), "sc"), title="t")
+    html = page(outcome_of(gold, stand_in.pipe(doc.text for doc in gold)).spans, title="t")
     assert "0.75" in html and "0.25" in html
 
 
