@@ -70,13 +70,9 @@ def debug(
         if not files:
             raise ValueError(Errors.P110.format(path=path, got="no .spacy file"))
         stems = Counter(file.stem for file in files)
-        corpora = {
-            # Files of the same name in several folders are told apart by their folders.
-            file.stem if stems[file.stem] == 1 else str(file.relative_to(path).with_suffix("")): read_docs(
-                file, nlp.vocab
-            )
-            for file in files
-        }
+        # Files of the same name in several folders are told apart by their folders.
+        names = [str(file.relative_to(path).with_suffix("")) if stems[file.stem] > 1 else file.stem for file in files]
+        corpora = {name: read_docs(file, nlp.vocab) for name, file in zip(names, files, strict=True)}
     return {name: examine(docs, nlp, spans_key=spans_key, limit=limit) for name, docs in corpora.items()}
 
 
