@@ -25,6 +25,8 @@ def export(pipeline: Path, output: Path, *, pipe: str = "padellm_ner") -> None:
     pipe (str): The pipe's name.
     """
     model = pipeline / pipe / "model"
+    if (model / "base").is_dir():  # a CausalLM.v1 that was trained as a whole; FreshCausalLM.v1 has no such folder
+        model /= "base"
     output.mkdir(parents=True, exist_ok=True)
     for file in sorted(model.iterdir()):
         if file.name not in LEFT_BEHIND:
