@@ -34,7 +34,8 @@ class Annotation:
 class Lost:
     """What was answered and did not become a span, counted until it is reported.
 
-    unreadable (int): Counts that are no number.
+    unreadable (int): Answers, or parts of them, that are not of the scheme's form: counts that are no number, lists
+        that do not end, marks without a label.
     over_limit (int): Counts above `max_mentions`.
     unplaced (int): Mentions that do not stand in the text.
     surplus (int): Repeats of a string beyond its occurrences.
@@ -49,7 +50,7 @@ class Lost:
     def report(self) -> str | None:
         """The warning that says what was lost since the last report, None if nothing was; counting starts anew."""
         counts = {
-            "unreadable counts": self.unreadable,
+            "unreadable answers": self.unreadable,
             "counts over the limit": self.over_limit,
             "mentions that do not stand in the text": self.unplaced,
             "repeats beyond the text's": self.surplus,

@@ -263,9 +263,9 @@ def lost(nlp: Language, monkeypatch: pytest.MonkeyPatch, script: Script, texts: 
 @pytest.mark.parametrize(
     ("script", "what", "example"),
     [
-        ({("city", 0): "many"}, "2 unreadable counts", "city: 'many'"),
-        ({("city", 0): "07"}, "2 unreadable counts", "city: '07'"),
-        ({("city", 0): ""}, "2 unreadable counts", "city: ''"),
+        ({("city", 0): "many"}, "2 unreadable answers", "city: 'many'"),
+        ({("city", 0): "07"}, "2 unreadable answers", "city: '07'"),
+        ({("city", 0): ""}, "2 unreadable answers", "city: ''"),
         ({("city", 0): "250"}, "2 counts over the limit", "city: 250"),
         ({("city", 0): "1", ("city", 1): "Rome"}, "2 mentions that do not stand in the text", "city: 'Rome'"),
         ({("city", 0): "1", ("city", 1): "Par"}, "2 mentions that do not stand in the text", "city: 'Par'"),

@@ -1,0 +1,221 @@
+"""AutoRegAug: one question about all labels, answered by the text with its mentions marked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from spacy_padellm.errors import Errors
+from spacy_padellm.prompts.template import Prompt
+from spacy_padellm.schemes.alignment import Alignment
+from spacy_padellm.schemes.marks import distinct, escape, room, unescape
+from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State
+
+_MARKS = "[]|"
+_CLOSER = re.compile(r"\|((?:[^\[\]|\\]|\\.)*)\]", re.DOTALL)
+# White space behind a closing mark belongs to it, unless another closing mark follows; before an opening one to that.
+_SEGMENT = re.compile(
+    r"(?P<mark> \|(?:[^\[\]|\\]|\\.)*\](?:(?= \|)|\s*)|\s*\[)|(?:[^\[\]|\\\s]|\\.|\s(?!\s*\[|\|))+|.", re.DOTALL
+)
+
+
+class Marked(NamedTuple):
+    """A stretch of a copied text with the words of a label: `end` is exclusive."""
+
+    start: int
+    end: int
+    words: str
+
+
+def read_marks(answer: str) -> tuple[str, list[Marked], list[str]]:
+    """Take the marks out of an answer.
+
+    RETURNS (tuple[str, list[Marked], list[str]]): The copied text; what was marked in it, in text order and the outer
+        before the inner; and the parts of the answer whose marks make no sense.
+    """
+    copy, place = "", 0
+    opened: list[tuple[int, int]] = []
+    found: list[tuple[tuple[int, int], Marked]] = []
+    broken: list[str] = []
+    while place < len(answer):
+        char = answer[place]
+        closer = _CLOSER.match(answer, place) if opened else None
+        if closer:
+            start = opened.pop()
+            found.append((start, Marked(start[0], len(copy), unescape(closer[1].strip()))))
+            place = closer.end()
+            continue
+        if char == "[":
+            opened.append((len(copy), place))
+        elif char in "]|":
+            begin = opened.pop()[1] if char == "]" and opened else place
+            broken.append(answer[begin : place + 1])
+        else:
+            place += char == "\\" and place + 1 < len(answer)
+            copy += answer[place]
+        place += 1
+    broken += [answer[begin:] for _, begin in opened]
+    return copy, [marked for _, marked in sorted(found)], broken
+
+
+def nest(gold: Sequence[Mention], most: int) -> tuple[list[Mention], list[Mention]]:
+    """The mentions in the order their marks open, and those that cannot be marked: a mention that reaches over the end
+    of one that begins before it, and one inside `most` others.
+
+    RAISES (ValueError): P018 if a mention has no place.
+    """
+    inside: list[Mention] = []
+    left_out: list[Mention] = []
+    ends: list[int] = []
+    for start, end, mention in sorted(map(_located, gold), key=lambda found: (found[0], -found[1])):
+        while ends and ends[-1] <= start:
+            ends.pop()
+        if len(ends) >= most or (ends and end > ends[-1]):
+            left_out.append(mention)
+        else:
+            inside.append(mention)
+            ends.append(end)
+    return inside, left_out
+
+
+def _located(mention: Mention) -> tuple[int, int, Mention]:
+    if mention.start is None:
+        raise ValueError(Errors.P018.format(string=mention.string, label=mention.label))
+    return mention.start, mention.start + len(mention.string), mention
+
+
+@dataclass(frozen=True)
+class MarkedForm:
+    """The text with marks around its mentions: `[Japan | LOC], co-hosts of the [World Cup | MISC]`, nested ones as
+    `[[Bank of [China | LOC] | ORG] shares | MISC]`.
+
+    words (tuple[str, ...]): The words of the labels, escaped.
+    max_nesting (int): How many mentions may stand around one place.
+    """
+
+    words: tuple[str, ...]
+    max_nesting: int
+
+    def escape(self, string: str) -> str:
+        return escape(string, _MARKS)
+
+    def reserved(self) -> Mapping[str, str]:
+        return {}
+
+    def cut(self, answer: str) -> list[Segment]:
+        return [Segment(part[0], copied=part["mark"] is None) for part in _SEGMENT.finditer(answer)]
+
+    def start(self) -> State:
+        return (1, 0)
+
+    def moves(self, state: State, gaps: Sequence[str]) -> list[Move]:
+        # (kind, *first tokens of the mentions that are open, token that comes next). Kind 0: some text was copied; 1:
+        # text or an opening mark comes; 2: another closing mark comes.
+        kind, *opened, token = state
+        last = token + 1 == len(gaps)
+        moves: list[Move] = []
+        if kind != 1 and opened and opened[-1] < token:
+            closers = [f" | {words}]" for words in self.words]
+            rest = opened[:-1]
+            if rest and rest[-1] < token:
+                moves += [Move((2, *rest, token), closer) for closer in closers]
+            if not last:
+                moves += [Move((1, *rest, token), closer + self.escape(gaps[token])) for closer in closers]
+            elif not rest:
+                moves += [Move((0, token), closer) for closer in closers]
+        if kind != 2 and not last and len(opened) < self.max_nesting:
+            gap = self.escape(gaps[token]) if kind == 0 else ""
+            moves.append(Move((1, *opened, token, token), f"{gap}["))
+        if kind == 1:
+            moves.append(Move((0, *opened), token=token))
+        return moves
+
+
+@dataclass(frozen=True)
+class AutoRegAug:
+    """The scheme AutoRegAug of the PaDeLLM-NER paper (Lu et al., NeurIPS 2024): the text itself is answered, with marks
+    around its mentions, nested ones too. So every mention has its place.
+
+    Brackets, bars and backslashes of the text stand behind a backslash; white space at the text's edges is not
+    repeated. A mention that reaches over the end of one that begins before it cannot be marked. A mention's score is
+    the probability of the whole answer.
+
+    prompt (Prompt): The words of the question.
+    max_nesting (int): How many mentions may stand around one place.
+    """
+
+    prompt: Prompt
+    max_nesting: int = 8
+
+    def trunk(self, text: str) -> tuple[str, ...]:
+        return self.prompt.trunk(text)
+
+    def words(self, label: str) -> str:
+        return self.prompt.words(label)
+
+    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
+        if not labels:
+            return []
+        pairs = distinct(labels)
+        form = MarkedForm(tuple(escape(words, _MARKS) for _, words in pairs), self.max_nesting)
+        question = self.prompt.ask_marked(labels.values())
+        return [Branch(question, limit=room(text), form=form, labels=pairs, text=text)]
+
+    def follow(self, branch: Branch, answer: str) -> list[Branch]:
+        return []
+
+    def answer(self, branch: Branch, gold: Sequence[Mention]) -> str:
+        words = dict(branch.labels)
+        text, written = branch.text, ""
+        place = len(text) - len(text.lstrip())
+        opened: list[tuple[int, str]] = []
+        inside, _ = nest([mention for mention in gold if mention.label in words], self.max_nesting)
+        for start, end, mention in [*map(_located, inside), (len(text), len(text), None)]:
+            while opened and opened[-1][0] <= start:
+                behind, label = opened.pop()
+                written += f"{escape(text[place:behind], _MARKS)} | {escape(words[label], _MARKS)}]"
+                place = behind
+            written += escape(text[place:start] if mention else text[place:].rstrip(), _MARKS)
+            place = start
+            if mention:
+                written += "["
+                opened.append((end, mention.label))
+        return written
+
+    def read(self, answered: Sequence[Answered]) -> Reading:
+        mentions: list[Mention] = []
+        unreadable: list[tuple[str, str]] = []
+        for branch, answer in answered:
+            names = {words.strip(): label for label, words in branch.labels}
+            found: dict[str, list[Mention]] = {label: [] for label in names.values()}
+            copy, marked, broken = read_marks(answer.text)
+            alignment = Alignment(copy, branch.text)
+            for start, end, words in marked:
+                if words not in names:
+                    broken.append(f"{copy[start:end]} | {words}")
+                    continue
+                of_label = found[names[words]]
+                place = alignment.find(start, end)
+                string = branch.text[slice(*place)] if place else copy[start:end].strip()
+                mention = Mention(names[words], string, len(of_label) + 1, answer.probability)
+                of_label.append(replace(mention, start=place[0]) if place else mention)
+            mentions += [mention for label in found for mention in found[label]]
+            unreadable += [("", part) for part in broken]
+            unreadable += [] if alignment.whole else [("", answer.text)]
+        return Reading(tuple(mentions), unreadable=tuple(unreadable))
+
+    def left_out(self, gold: Sequence[Mention]) -> list[Mention]:
+        return nest(gold, self.max_nesting)[1]
+
+
+def build_augmented_v1(*, prompt: Prompt, max_nesting: int = 8) -> AutoRegAug:
+    """The AutoRegAug scheme as a config block.
+
+    prompt (Prompt): A registered prompt, e.g. "spacy-padellm.EnglishPrompt.v1".
+    max_nesting (int): How many mentions may stand around one place, at least 1; deeper ones are left out.
+    RETURNS (AutoRegAug): The scheme.
+    RAISES (ValueError): P001 if max_nesting is below 1.
+    """
+    if max_nesting < 1:
+        raise ValueError(Errors.P001.format(name="max_nesting", expected="at least 1", got=max_nesting))
+    return AutoRegAug(prompt, max_nesting)
