@@ -165,7 +165,9 @@ class Growth:
                 self._growing.setdefault(growing.node, []).append(growing)
 
     def _finish(self, growing: Growing, finish: Finish) -> None:
-        if growing.copy is not None and growing.script is None and growing.pieces:
+        if growing.branch.form and self._request.script and finish is Finish.END:
+            text = self._request.script(growing.branch)
+        elif growing.copy is not None and growing.script is None and growing.pieces:
             text = self._constraint(growing.branch).string(growing.copy)
         else:
             text = self._pieces.decode(growing.pieces)
