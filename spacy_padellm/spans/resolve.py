@@ -97,7 +97,8 @@ def _place_located(
         if start is None:
             continue
         end = start + len(mention.string)
-        if start not in borders.starts or end not in borders.ends or text[start:end] != mention.string:
+        found = start in borders.starts and end in borders.ends and text[start:end] == mention.string
+        if not found or not mention.string or mention.string != mention.string.strip():
             unplaced.append(mention)
         elif (start, end, mention.label) in spans:
             surplus.append(mention)

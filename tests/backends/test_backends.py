@@ -157,6 +157,7 @@ def test_a_random_model_answers_with_strings_of_the_text(tokenizer, scheme):
     lm = build_lm("llama", pieces_of(tokenizer), seed=3, initializer_range=0.1)
     texts = [*TEXTS, Text('"a" (b) [c | d] \\', [(0, 1), (1, 2), (2, 3), (4, 7), (8, 10), (10, 15), (16, 17)])]
     together = answer_texts(lm, scheme, LABELS, texts, decoding=Decoding(), counters=Counters())
+    assert any(scheme.read(answers).mentions for answers in together)
     for text, answers in zip(texts, together, strict=True):
         (alone,) = answer_texts(lm, scheme, LABELS, [text], decoding=Decoding(), counters=Counters())
         assert [answer.text for _, answer in alone] == [answer.text for _, answer in answers]
