@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from spacy_padellm.engine.constraint import LONGEST_MENTION, Path, spell_paths
@@ -19,21 +19,29 @@ class _Track(NamedTuple):
 
 
 class _Trace(NamedTuple):
-    """One way to read an answer so far: the segments that are complete, and `place` pieces of one that is not."""
+    """One way to read an answer so far: segments that are complete, and `place` pieces of one that is not."""
 
     done: str
     track: _Track
     place: int
 
 
+class _Joint(NamedTuple):
+    """One way to read an answer so far that ends with a complete segment: how far it has come, and its string."""
+
+    state: State
+    done: str
+
+
 class FormState(NamedTuple):
     """How far an answer has come.
 
-    traces (tuple[_Trace, ...]): All ways to read it that may go on.
+    joints, traces (tuple[_Joint, ...], tuple[_Trace, ...]): All ways to read it that may go on.
     done (str): Its complete segments, as the first of these ways has them.
     ended (bool): It may end here.
     """
 
+    joints: tuple[_Joint, ...]
     traces: tuple[_Trace, ...]
     done: str
     ended: bool
@@ -58,20 +66,24 @@ class FormConstraint:
         self._text, self._borders = _escaped(form, text, borders)
         edges = [0, *(edge for border in borders for edge in border), len(text)]
         self._gaps = [text[end:start] for end, start in zip(edges[::2], edges[1::2], strict=True)]
-        self._paths: dict[int, list[Path]] = {}
+        self._paths: dict[int, dict[int, list[Path]]] = {}
         self._behind = {end: token + 1 for token, (_, end) in enumerate(self._borders)}
         # A text without tokens has no mentions, and not every form can say so.
-        self.start = FormState(tuple(self._begin(form.start(), "")), "", False) if borders else FormState((), "", True)
+        self.start = FormState((_Joint(form.start(), ""),) if borders else (), (), "", not borders)
 
     def allowed(self, state: FormState) -> tuple[list[int], bool]:
         """What may come next: the pieces, and whether the answer may end here."""
-        return list(dict.fromkeys(track.path.pieces[place] for _, track, place in state.traces)), state.ended
+        following = dict.fromkeys(track.path.pieces[place] for _, track, place in state.traces)
+        for joint in state.joints:
+            for move in self._form.moves(joint.state, self._gaps):
+                following |= dict.fromkeys(self._spell(move))
+        return list(following), state.ended
 
     def advance(self, state: FormState, piece: int) -> FormState:
         """The state after one more piece."""
         going: list[_Trace] = []
         complete: dict[State, str] = {}
-        for done, track, place in state.traces:
+        for done, track, place in (*state.traces, *self._begin(state.joints, piece)):
             pieces, ends = track.path.pieces, track.path.ends
             if pieces[place] != piece:
                 continue
@@ -81,27 +93,30 @@ class FormConstraint:
                 string, reached = self._complete(track, ends[place + 1])
                 # Two ways to one state are strings that are spelled alike: repeats, or one string normalised.
                 complete.setdefault(reached, done + string)
-        ended = [done for reached, done in complete.items() if not self._form.moves(reached, self._gaps)]
-        going += [trace for reached, done in complete.items() for trace in self._begin(reached, done)]
-        done = ended[0] if ended else going[0].done if going else state.done
-        return FormState(tuple(going), done, bool(ended))
+        joints = [_Joint(*reached) for reached in complete.items()]
+        ended = [joint for joint in joints if not self._form.moves(joint.state, self._gaps)]
+        readings = [reading.done for reading in (*ended, *joints, *going)]
+        return FormState(tuple(joints), tuple(going), readings[0] if readings else state.done, bool(ended))
 
     def string(self, state: FormState) -> str:
         """The answer, in the text's own characters where it copies; a last segment that is not complete is left out."""
         return state.done
 
-    def _begin(self, state: State, done: str) -> Iterator[_Trace]:
-        for move in self._form.moves(state, self._gaps):
-            for path in self._spell(move):
-                yield _Trace(done, _Track(move, path), 0)
+    def _begin(self, joints: Sequence[_Joint], piece: int) -> Iterator[_Trace]:
+        """The segments that begin with a piece."""
+        for state, done in joints:
+            for move in self._form.moves(state, self._gaps):
+                for path in self._spell(move).get(piece, ()):
+                    yield _Trace(done, _Track(move, path), 0)
 
-    def _spell(self, move: Move) -> list[Path]:
+    def _spell(self, move: Move) -> Mapping[int, list[Path]]:
+        """The spellings of a move by their first piece: most moves have many, and one piece leaves few of them."""
         if move.literal is not None:
             cut = self._pieces.literal(move.literal)
-            return [Path(0, cut, {len(cut): 0})]
+            return {cut[0]: [Path(0, cut, {len(cut): 0})]}
         if move.token not in self._paths:
             anywhere = move.token < 0
-            self._paths[move.token] = spell_paths(
+            paths = spell_paths(
                 self._text,
                 self._borders,
                 self._pieces,
@@ -109,6 +124,9 @@ class FormConstraint:
                 longest=LONGEST_MENTION if anywhere else len(self._borders),
                 reserved=self._form.reserved(),
             )
+            by_first = self._paths[move.token] = {}
+            for path in paths:
+                by_first.setdefault(path.pieces[0], []).append(path)
         return self._paths[move.token]
 
     def _complete(self, track: _Track, end: int) -> tuple[str, State]:

@@ -9,6 +9,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.prompts.template import Prompt
 from spacy_padellm.schemes.alignment import Alignment
 from spacy_padellm.schemes.marks import distinct, escape, room, unescape
+from spacy_padellm.settings import check_whole
 from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State
 
 _MARKS = "[]|"
@@ -216,6 +217,5 @@ def build_augmented_v1(*, prompt: Prompt, max_nesting: int = 8) -> AutoRegAug:
     RETURNS (AutoRegAug): The scheme.
     RAISES (ValueError): P001 if max_nesting is below 1.
     """
-    if max_nesting < 1:
-        raise ValueError(Errors.P001.format(name="max_nesting", expected="at least 1", got=max_nesting))
+    check_whole("max_nesting", max_nesting)
     return AutoRegAug(prompt, max_nesting)

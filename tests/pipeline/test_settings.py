@@ -154,6 +154,7 @@ def test_function_refuses_wrong_type(kind: str, name: str, setting: str):
         ("misc", "spacy-padellm.LoRA.v1", "rank", "8"),
         ("misc", "spacy-padellm.LoRA.v1", "alpha", "8"),
         ("misc", "spacy-padellm.PaDeLLM.v1", "max_mentions", "9"),
+        ("misc", "spacy-padellm.AutoRegAug.v1", "max_nesting", "9"),
         ("misc", "spacy-padellm.EnglishPrompt.v1", "repeat_text", "2"),
         ("augmenters", "spacy-padellm.MentionSwap.v1", "noise", "0.1"),
     ],
