@@ -95,7 +95,7 @@ class FormConstraint:
                 complete.setdefault(reached, done + string)
         joints = [_Joint(*reached) for reached in complete.items()]
         ended = [joint for joint in joints if not self._form.moves(joint.state, self._gaps)]
-        readings = [reading.done for reading in (*ended, *joints, *going)]
+        readings = [joint.done for joint in (*ended, *joints)] + [trace.done for trace in going]
         return FormState(tuple(joints), tuple(going), readings[0] if readings else state.done, bool(ended))
 
     def string(self, state: FormState) -> str:

@@ -73,7 +73,8 @@ def read_annotation(
     lost.unplaced += len(placement.unplaced)
     lost.surplus += len(placement.surplus)
     if not lost.examples:
-        lost.examples += [f"{label}: {answer!r}" for label, answer in (*reading.unreadable, *reading.over_limit)][:1]
+        answers = (*reading.unreadable, *reading.over_limit)
+        lost.examples += [f"{label}: {answer!r}" if label else f"{answer!r}" for label, answer in answers][:1]
         lost.examples += [f"{m.label}: {m.string!r}" for m in (*placement.unplaced, *placement.surplus)][:1]
     return Annotation(placement.spans, flat(placement.spans), tuple(answered))
 

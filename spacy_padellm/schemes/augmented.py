@@ -1,62 +1,15 @@
 """AutoRegAug: one question about all labels, answered by the text with its mentions marked."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompts.template import Prompt
 from spacy_padellm.schemes.alignment import Alignment
-from spacy_padellm.schemes.marks import distinct, escape, room, unescape
+from spacy_padellm.schemes.marked import MARKS, MarkedForm, read_marks
+from spacy_padellm.schemes.marks import distinct, escape, room
 from spacy_padellm.settings import check_whole
-from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State
-
-_MARKS = "[]|"
-_CLOSER = re.compile(r"\|((?:[^\[\]|\\]|\\.)*)\]", re.DOTALL)
-# White space behind a closing mark belongs to it, unless another closing mark follows; before an opening one to that.
-_SEGMENT = re.compile(
-    r"(?P<mark> \|(?:[^\[\]|\\]|\\.)*\](?:(?= \|)|\s*)|\s*\[)|(?:[^\[\]|\\\s]|\\.|\s(?!\s*\[|\|))+|.", re.DOTALL
-)
-
-
-class Marked(NamedTuple):
-    """A stretch of a copied text with the words of a label: `end` is exclusive."""
-
-    start: int
-    end: int
-    words: str
-
-
-def read_marks(answer: str) -> tuple[str, list[Marked], list[str]]:
-    """Take the marks out of an answer.
-
-    RETURNS (tuple[str, list[Marked], list[str]]): The copied text; what was marked in it, in text order and the outer
-        before the inner; and the parts of the answer whose marks make no sense.
-    """
-    copy, place = "", 0
-    opened: list[tuple[int, int]] = []
-    found: list[tuple[tuple[int, int], Marked]] = []
-    broken: list[str] = []
-    while place < len(answer):
-        char = answer[place]
-        closer = _CLOSER.match(answer, place) if opened else None
-        if closer:
-            start = opened.pop()
-            found.append((start, Marked(start[0], len(copy), unescape(closer[1].strip()))))
-            place = closer.end()
-            continue
-        if char == "[":
-            opened.append((len(copy), place))
-        elif char in "]|":
-            begin = opened.pop()[1] if char == "]" and opened else place
-            broken.append(answer[begin : place + 1])
-        else:
-            place += char == "\\" and place + 1 < len(answer)
-            copy += answer[place]
-        place += 1
-    broken += [answer[begin:] for _, begin in opened]
-    return copy, [marked for _, marked in sorted(found)], broken
+from spacy_padellm.types import Answered, Branch, Mention, Reading
 
 
 def nest(gold: Sequence[Mention], most: int) -> tuple[list[Mention], list[Mention]]:
@@ -86,53 +39,6 @@ def _located(mention: Mention) -> tuple[int, int, Mention]:
 
 
 @dataclass(frozen=True)
-class MarkedForm:
-    """The text with marks around its mentions: `[Japan | LOC], co-hosts of the [World Cup | MISC]`, nested ones as
-    `[[Bank of [China | LOC] | ORG] shares | MISC]`.
-
-    words (tuple[str, ...]): The words of the labels, escaped.
-    max_nesting (int): How many mentions may stand around one place.
-    """
-
-    words: tuple[str, ...]
-    max_nesting: int
-
-    def escape(self, string: str) -> str:
-        return escape(string, _MARKS)
-
-    def reserved(self) -> Mapping[str, str]:
-        return {}
-
-    def cut(self, answer: str) -> list[Segment]:
-        return [Segment(part[0], copied=part["mark"] is None) for part in _SEGMENT.finditer(answer)]
-
-    def start(self) -> State:
-        return (1, 0)
-
-    def moves(self, state: State, gaps: Sequence[str]) -> list[Move]:
-        # (kind, *first tokens of the mentions that are open, token that comes next). Kind 0: some text was copied; 1:
-        # text or an opening mark comes; 2: another closing mark comes.
-        kind, *opened, token = state
-        last = token + 1 == len(gaps)
-        moves: list[Move] = []
-        if kind != 1 and opened and opened[-1] < token:
-            closers = [f" | {words}]" for words in self.words]
-            rest = opened[:-1]
-            if rest and rest[-1] < token:
-                moves += [Move((2, *rest, token), closer) for closer in closers]
-            if not last:
-                moves += [Move((1, *rest, token), closer + self.escape(gaps[token])) for closer in closers]
-            elif not rest:
-                moves += [Move((0, token), closer) for closer in closers]
-        if kind != 2 and not last and len(opened) < self.max_nesting:
-            gap = self.escape(gaps[token]) if kind == 0 else ""
-            moves.append(Move((1, *opened, token, token), f"{gap}["))
-        if kind == 1:
-            moves.append(Move((0, *opened), token=token))
-        return moves
-
-
-@dataclass(frozen=True)
 class AutoRegAug:
     """The scheme AutoRegAug of the PaDeLLM-NER paper (Lu et al., NeurIPS 2024): the text itself is answered, with marks
     around its mentions, nested ones too. So every mention has its place.
@@ -158,7 +64,7 @@ class AutoRegAug:
         if not labels:
             return []
         pairs = distinct(labels)
-        form = MarkedForm(tuple(escape(words, _MARKS) for _, words in pairs), self.max_nesting)
+        form = MarkedForm(tuple(escape(words, MARKS) for _, words in pairs), self.max_nesting)
         question = self.prompt.ask_marked(labels.values())
         return [Branch(question, limit=room(text), form=form, labels=pairs, text=text)]
 
@@ -174,9 +80,9 @@ class AutoRegAug:
         for start, end, mention in [*map(_located, inside), (len(text), len(text), None)]:
             while opened and opened[-1][0] <= start:
                 behind, label = opened.pop()
-                written += f"{escape(text[place:behind], _MARKS)} | {escape(words[label], _MARKS)}]"
+                written += f"{escape(text[place:behind], MARKS)} | {escape(words[label], MARKS)}]"
                 place = behind
-            written += escape(text[place:start] if mention else text[place:].rstrip(), _MARKS)
+            written += escape(text[place:start] if mention else text[place:].rstrip(), MARKS)
             place = start
             if mention:
                 written += "["

@@ -152,8 +152,8 @@ def test_gold_that_cannot_be_marked_is_told_w004():
 
 DAMAGED = {
     "OneStep": ("city", '["Paris", "Pa', "2 unreadable answers", 'city: \'["Paris", "Pa\''),
-    "AutoRegStruct": ("", "((city): (Paris), (movie", "1 unreadable answers", ": '((city): (Paris), (movie'"),
-    "AutoRegAug": ("", "[Paris | city] Paris and Jaws [", "1 unreadable answers", ": '['"),
+    "AutoRegStruct": ("", "((city): (Paris), (movie", "1 unreadable answers", "'((city): (Paris), (movie'"),
+    "AutoRegAug": ("", "[Paris | city] Paris and Jaws [", "1 unreadable answers", "'['"),
 }
 
 
