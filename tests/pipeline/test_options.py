@@ -302,7 +302,7 @@ def test_a_stream_without_end_tells_what_was_lost(trained: Callable[..., Languag
             next(stream)
         told = [str(warning.message) for warning in caught]
         stream.close()
-    assert [text.split(": ")[1] for text in told] == ["4 unreadable counts. For instance city"] * 2
+    assert [text.split(": ")[1] for text in told] == ["4 unreadable answers. For instance city"] * 2
 
 
 def test_label_that_is_not_asked_about_is_never_found(trained: Callable[..., Language]):
