@@ -74,9 +74,15 @@ def read_annotation(
     lost.surplus += len(placement.surplus)
     if not lost.examples:
         answers = (*reading.unreadable, *reading.over_limit)
-        lost.examples += [f"{label}: {answer!r}" if label else f"{answer!r}" for label, answer in answers][:1]
+        lost.examples += [f"{label}: {_shown(answer)}" if label else _shown(answer) for label, answer in answers][:1]
         lost.examples += [f"{m.label}: {m.string!r}" for m in (*placement.unplaced, *placement.surplus)][:1]
     return Annotation(placement.spans, flat(placement.spans), tuple(answered))
+
+
+def _shown(answer: object) -> str:
+    """An answer as a warning shows it: lists and marked texts can be long."""
+    written = repr(answer)
+    return written if len(written) <= 80 else f"{written[:77]}..."
 
 
 def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwrite_ents: bool) -> None:

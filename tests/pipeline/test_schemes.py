@@ -177,3 +177,9 @@ def test_labels_with_the_same_words_p017(name: str):
     nlp = blank(scheme=block(name))
     with pytest.raises(ValueError, match=r"\[P017\]"):
         ours(nlp).initialize(lambda: examples(nlp), nlp=nlp, labels={"city": "thing", "movie": "thing"})
+
+
+def test_a_long_answer_is_not_shown_as_a_whole(learnt: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
+    script = {("", 0): "((city): (Paris" + " Paris" * 100}
+    with answering(monkeypatch, script), pytest.warns(UserWarning, match=r"instance '.{76}\.\.\.\.$"):
+        learnt("AutoRegStruct")("Paris Paris and Jaws")
