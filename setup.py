@@ -62,6 +62,9 @@ ENTRY_POINTS = {
     "spacy_augmenters": {
         "spacy-padellm.MentionSwap.v1": "spacy_padellm.training.augment:build_mention_swap_v1",
     },
+    "spacy_readers": {
+        "spacy-padellm.read_labels.v1": "spacy_padellm.data.labels:read_labels_v1",
+    },
     "spacy_scorers": {
         "spacy-padellm.ner_scorer.v1": "spacy_padellm.pipeline.scorer:make_ner_scorer_v1",
     },

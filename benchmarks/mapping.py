@@ -20,6 +20,7 @@ from typing import Any
 import spacy
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.metrics.prf import PRF, Tally
 from spacy_padellm.spans.occurrences import Borders
 from spacy_padellm.spans.resolve import POLICIES, Policy, flat, one_label_per_string, place
 from spacy_padellm.types import Mention
@@ -36,27 +37,6 @@ class Prediction:
     borders: Borders
     mentions: tuple[Mention, ...]
     gold: frozenset[tuple[int, int, str]]
-
-
-@dataclass
-class Tally:
-    """Hits among the distinct things predicted and the distinct gold things, summed over texts."""
-
-    hits: int = 0
-    predicted: int = 0
-    gold: int = 0
-
-    def add(self, predicted: set[Any], gold: set[Any]) -> None:
-        self.hits += len(predicted & gold)
-        self.predicted += len(predicted)
-        self.gold += len(gold)
-
-    def figures(self, name: str) -> dict[str, float]:
-        """Precision, recall and F in percent; 0 where there is nothing to divide by."""
-        p = 100 * self.hits / self.predicted if self.predicted else 0.0
-        r = 100 * self.hits / self.gold if self.gold else 0.0
-        f = 2 * p * r / (p + r) if p + r else 0.0
-        return {f"{name}_p": round(p, 4), f"{name}_r": round(r, 4), f"{name}_f": round(f, 4)}
 
 
 @dataclass
@@ -78,8 +58,8 @@ class Score:
     def add(self, prediction: Prediction, policy: Policy, *, nested: bool) -> None:
         placement = place(prediction.mentions, prediction.text, prediction.borders, policy)
         spans = placement.spans if nested else flat(placement.spans)
-        self.spans.add({(span.start, span.end, span.mention.label) for span in spans}, set(prediction.gold))
-        self.strings.add(
+        self.spans += Tally.of({(span.start, span.end, span.mention.label) for span in spans}, prediction.gold)
+        self.strings += Tally.of(
             {(mention.label, mention.string) for mention in prediction.mentions},
             {(label, prediction.text[start:end]) for start, end, label in prediction.gold},
         )
@@ -91,7 +71,12 @@ class Score:
     def to_json(self) -> dict[str, float]:
         counts = {"docs": self.docs, "gold": self.spans.gold, "predicted": self.spans.predicted}
         losses = {"unplaced": self.unplaced, "surplus": self.surplus, "filled": self.filled}
-        return {**self.spans.figures("span"), **self.strings.figures("string_set"), **counts, **losses}
+        shares = {
+            f"{name}_{figure}": tally.figures(digits=4)[figure]
+            for name, tally in (("span", self.spans), ("string_set", self.strings))
+            for figure in PRF
+        }
+        return {**shares, **counts, **losses}
 
 
 def read_predictions(path: Path, tokenize: Callable[[str], Offsets]) -> Iterator[Prediction]:

@@ -19,8 +19,8 @@ SENTENCES = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("project/training/snips_screening/fresh/model-best"))
-    parser.add_argument("--page", type=Path, default=Path("project/visualizations/snips_screening/fresh.html"))
+    parser.add_argument("--model", type=Path, default=Path("project/training/snips_screening/base/model-best"))
+    parser.add_argument("--page", type=Path, default=Path("project/visualizations/snips_screening/base.html"))
     arguments = parser.parse_args()
     nlp = spacy.load(arguments.model)
     for doc in nlp.pipe(SENTENCES):

@@ -38,6 +38,11 @@ class Warnings(metaclass=Coded):
     )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
+    # W060-W069: evaluation.
+    W060 = (
+        "{count} of {docs} documents in {path} were left out, because they have no gold annotation: neither "
+        "doc.spans['{spans_key}'] nor doc.ents."
+    )
 
 
 class Errors(metaclass=Coded):
@@ -98,18 +103,29 @@ class Errors(metaclass=Coded):
         "*.safetensors and tokenizer.json."
     )
 
+    P028 = (
+        "The training loss is {loss}, not a finite number, so the weights were left as they are after the last update. "
+        "Lower the learning rate, clip gradients (grad_clip = 1.0), or load the base model in float32."
+    )
+
     # P100-P129: files and converters.
     P100 = (
         "{path}, line {line}: {problem}. Expected one JSON object a line: "
         '{{"text": str, "spans": [[start, end, label], ...]}}, with "tokens": [str, ...] if the tokens are known. '
         "Mend the line, or leave broken lines out with --on-error skip."
     )
-    P101 = "{path}, line {line}, column {column}: not JSON: {problem}. The rest of the file cannot be read."
+    P101 = (
+        "{path}, line {line}, column {column}: not JSON: {problem}. The rest of the file cannot be read. If it is of "
+        "another format, name that with --format."
+    )
     P102 = (
         '{path}, query {query}: {problem}. Expected {{"data": [{{"text": str}}, {{"text": str, "entity": label}}, '
         "...]}}. Mend the query, or leave broken queries out with --on-error skip."
     )
-    P103 = "{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}."
+    P103 = (
+        "{path}: expected {{intent: [query, ...]}}, as SNIPS files are published, got {got}. Name another format with "
+        "--format."
+    )
     P104 = "There is no format {name!r}. Choose one of: {names}."
     P105 = "{path}: no records came out of it. {skipped} were left out as broken."
     P106 = "{path}, line {line}: not UTF-8: {problem}."
@@ -117,8 +133,18 @@ class Errors(metaclass=Coded):
     P108 = "There is no data set {name!r}. Choose one of: {names}."
     P109 = "{path} is not a .spacy file, or a damaged one: {problem}. Write it anew with 'spacy padellm convert'."
     P110 = "{path}: expected a .spacy file, a folder of them, or a .cfg file with [corpora], got {got}."
-    P111 = "The data set '{name}' has {got} training queries, too few to take {size} of them for the dev part."
+    P111 = "The data set '{name}' has {got} training texts, too few to take {size} of them for the dev part."
     P112 = "{path}: the file is not the one that was published: its MD5 is {got}, expected {expected}."
+    P113 = (
+        "{path}, line {line}: {problem}. Expected {expected}. Mend the file, or leave broken records out with "
+        "--on-error skip."
+    )
+    P114 = "{path}: {problem}. Mend the file, or leave broken ones out with --on-error skip."
+    P115 = "The data set '{name}' lacks files. Get {files}.{obtain} Its licence: {licence}."
+    P116 = (
+        "{path}: the labels cannot be read: {problem}. Expected a JSON list of names or an object of names with their "
+        "words in the prompt; leave the path out to take the labels of the training examples."
+    )
 
     # P130-P149: spans and benchmarks input.
     P130 = "There is no placing policy {policy!r}. Choose one of: {policies}."
@@ -128,3 +154,16 @@ class Errors(metaclass=Coded):
         'with "tokens": [str, ...] if the tokens are known.'
     )
     P132 = "{path} has no predictions: every line is blank. Expected one JSON object a line."
+
+    # P150-P159: evaluation.
+    P150 = "{path}: expected a .spacy file or a folder of them, got {got}."
+    P151 = (
+        "{path}: none of its {docs} documents has gold annotation: neither doc.spans['{spans_key}'] nor doc.ents. "
+        "Name the span group with --spans-key."
+    )
+    P152 = "{path}: nothing to score: {got}."
+    P153 = (
+        "The pipeline changed the text {gold!r} to {predicted!r}, so that its spans cannot be compared with gold. "
+        "Use a tokenizer that keeps the text."
+    )
+    P154 = "There is no pipeline '{name}': neither a folder of that name nor an installed package."

@@ -149,6 +149,11 @@ class Mention:
     count_score: float = 1.0
     start: int | None = None
 
+    @property
+    def joint_score(self) -> float:
+        """Probability of the mention and of the count that asked for it."""
+        return self.score * self.count_score
+
 
 @dataclass(frozen=True)
 class Placed:

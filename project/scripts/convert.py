@@ -16,12 +16,17 @@ import srsly
 from wasabi import msg
 
 from spacy_padellm.cli.convert import print_summary
-from spacy_padellm.data.catalogue import PARTS, data_set
+from spacy_padellm.cli.root import coded_errors
+from spacy_padellm.data.catalogue import data_set
+from spacy_padellm.data.data_set import PARTS, DataSet
 from spacy_padellm.data.docs import to_doc_bin
+from spacy_padellm.data.records import Skip, stop
 from spacy_padellm.data.splits import count_doubles, without_doubles
 
 
-def convert(name: str, assets: Path, output: Path, *, doubles: str = "keep", limit: int = 0) -> dict[str, Any]:
+def convert(
+    name: str, assets: Path, output: Path, *, doubles: str = "keep", limit: int = 0, on_error: str = "stop"
+) -> dict[str, Any]:
     """Convert one data set of the catalogue.
 
     name (str): Its name in the catalogue.
@@ -30,20 +35,21 @@ def convert(name: str, assets: Path, output: Path, *, doubles: str = "keep", lim
     doubles (str): "keep" the training part as published, or "drop" the texts that stand earlier in train, or in dev
         or test.
     limit (int): Take only so many texts of each part, 0 for all: to try the project out.
+    on_error (str): At a broken record "stop", or "skip" it.
     RETURNS (dict[str, Any]): What was done, as in summary.json.
+    RAISES (ValueError): P115 if files are missing, P112 if one is not the published one, or what the format's reader
+        has to say about broken ones.
     """
     entry = data_set(name)
-    parts = entry.read(assets)
-    told: dict[str, Any] = {
-        "dataset": name,
-        "licence": entry.licence,
-        "citation": entry.citation,
-        "doubles": {"rule": doubles, **count_doubles(parts["train"], parts["dev"], parts["test"])._asdict()},
-    }
+    skip = Skip()
+    parts = entry.read(assets, skip if on_error == "skip" else stop)
+    found = count_doubles(parts["train"], parts["dev"], parts["test"])
+    told = {**about(entry), "broken": skip.messages, "doubles": {"rule": doubles, **found._asdict()}}
     if doubles == "drop":
         parts["train"] = without_doubles(parts["train"], parts["dev"], parts["test"])
     nlp = spacy.blank(entry.lang)
     output.mkdir(parents=True, exist_ok=True)
+    labels = dict(entry.labels)
     for part in PARTS:
         records = parts[part][:limit] if limit else parts[part]
         doc_bin, summary = to_doc_bin(records, nlp)
@@ -51,9 +57,24 @@ def convert(name: str, assets: Path, output: Path, *, doubles: str = "keep", lim
         msg.divider(f"{entry.title}: {part}")
         print_summary(summary, 0)
         told[part] = {**summary.figures(), "labels": dict(sorted(summary.labels.items()))}
-    srsly.write_json(output / "labels.json", dict(entry.labels))
+        # Where labels are words there is no list of them: those of train are asked about.
+        labels = labels or {label: label for label in told["train"]["labels"]}
+    srsly.write_json(output / "labels.json", labels)
     srsly.write_json(output / "summary.json", told)
     return told
+
+
+def about(entry: DataSet) -> dict[str, Any]:
+    """What the catalogue says about a data set, as it goes into summary.json."""
+    return {
+        "dataset": entry.name,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "split": entry.split,
+        "nested": entry.nested,
+        "published": dict(entry.published),
+        "unverified": entry.unverified,
+    }
 
 
 def main() -> None:
@@ -63,8 +84,14 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder for the .spacy files")
     parser.add_argument("--doubles", choices=("keep", "drop"), default="keep", help="training texts that are not new")
     parser.add_argument("--limit", type=int, default=0, help="take only so many texts of each part")
+    parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="at a broken record")
     options = vars(parser.parse_args())
-    told = convert(options.pop("name"), options.pop("assets"), options.pop("output"), **options)
+    with coded_errors():
+        told = convert(options.pop("name"), options.pop("assets"), options.pop("output"), **options)
+    for path in told["unverified"]:
+        msg.warn(f"No checksum is known for {path}: it was read as it is")
+    if told["broken"]:
+        msg.warn(f"{len(told['broken'])} broken records were left out. The first: {told['broken'][0]}")
     found = told["doubles"]
     msg.info(
         f"Doubles, case and white space aside: {found['within']} training texts stand earlier in train, "

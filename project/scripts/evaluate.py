@@ -1,8 +1,10 @@
-"""Figures of a trained pipeline on a test set, as JSON: spans, counts, speed. For any spaCy pipeline that finds spans.
+"""Figures of a trained pipeline on a test set, as JSON: spans, strings, counts, mistakes, speed. For any spaCy pipeline
+that finds spans.
 
     python project/scripts/evaluate.py MODEL TEST.spacy METRICS.json --train TRAIN.spacy
 
-Spans are compared by characters and label. `unseen` leaves out the test texts that stand in train.
+Spans are compared by characters and label. `unseen` leaves out the test texts that stand in train. The rest is what
+`spacy padellm evaluate` tells.
 """
 
 from __future__ import annotations
@@ -15,12 +17,18 @@ from typing import Any
 
 import spacy
 import srsly
-from scoring import Pair, count_scores, pair_up, span_scores
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from wasabi import msg
 
+from spacy_padellm.data.doc_bins import read_docs
 from spacy_padellm.data.splits import sameness
+from spacy_padellm.metrics.pairs import labels_in
+from spacy_padellm.metrics.report import Outcome, report
+from spacy_padellm.pipeline.outcomes import labels_of, outcome_of
+
+SAMPLES = 1000
+"""Resamples of the test set that the intervals come from."""
 
 
 def evaluate(nlp: Language, gold: list[Doc], *, seen: set[str], spans_key: str = "sc") -> dict[str, Any]:
@@ -38,12 +46,11 @@ def evaluate(nlp: Language, gold: list[Doc], *, seen: set[str], spans_key: str =
     begun = time.perf_counter()
     predicted = list(nlp.pipe(texts))
     seconds = time.perf_counter() - begun
-    pairs = pair_up(gold, predicted, spans_key)
-    unseen = [pair for pair in pairs if sameness(pair.text) not in seen]
-    labels = sorted({label for name in nlp.pipe_names for label in nlp.pipe_labels.get(name, [])})
+    outcome = outcome_of(gold, predicted, spans_key)
+    labels = sorted(labels_of(nlp) | labels_in(outcome.spans) | labels_in(outcome.ents))
     return {
-        **figures(pairs, labels),
-        "unseen": {"docs": len(unseen), **figures(unseen, labels)},
+        **report(outcome, labels, samples=SAMPLES),
+        "unseen": report(unseen(outcome, seen), labels),
         "speed": {
             "docs": len(texts),
             "seconds": round(seconds, 4),
@@ -54,14 +61,10 @@ def evaluate(nlp: Language, gold: list[Doc], *, seen: set[str], spans_key: str =
     }
 
 
-def figures(pairs: list[Pair], labels: list[str]) -> dict[str, Any]:
-    """Spans and counts of some texts."""
-    return {"spans": span_scores(pairs), "counts": count_scores(pairs, labels)}
-
-
-def read(path: Path, nlp: Language) -> list[Doc]:
-    """The documents of a .spacy file."""
-    return list(DocBin().from_disk(path).get_docs(nlp.vocab))
+def unseen(outcome: Outcome, seen: set[str]) -> Outcome:
+    """Without the texts that stand in train."""
+    views = ([pair for pair in pairs if sameness(pair.text) not in seen] for pairs in (outcome.spans, outcome.ents))
+    return Outcome(*map(tuple, views))
 
 
 def show(metrics: dict[str, Any]) -> None:
@@ -70,9 +73,9 @@ def show(metrics: dict[str, Any]) -> None:
     rows = [("all labels", *(spans[name] for name in ("p", "r", "f", "gold")))]
     rows += [(label, *(row[name] for name in ("p", "r", "f", "gold"))) for label, row in spans["per_label"].items()]
     msg.table(rows, header=("spans", "P", "R", "F", "gold"), divider=True, aligns=("l", "r", "r", "r", "r"))
-    counts, unseen, speed = metrics["counts"], metrics["unseen"], metrics["speed"]
+    counts, new, speed = metrics["counts"], metrics["unseen"], metrics["speed"]
     msg.text(f"Counts right: {counts['all']}% of all (text, label) pairs, {counts['nonzero']}% of those with mentions")
-    msg.text(f"Texts not in train: F {unseen['spans']['f']} on {unseen['docs']}")
+    msg.text(f"Texts not in train: F {new['spans']['f']} on {new['docs']}")
     msg.text(f"Speed: {speed['docs_per_second']} documents a second")
 
 
@@ -88,8 +91,8 @@ def main() -> None:
     if options.gpu_id >= 0:
         spacy.require_gpu(options.gpu_id)
     nlp = spacy.load(options.model)
-    seen = {sameness(doc.text) for doc in read(options.train, nlp)} if options.train else set()
-    metrics = evaluate(nlp, read(options.test, nlp), seen=seen, spans_key=options.spans_key)
+    seen = {sameness(doc.text) for doc in read_docs(options.train, nlp.vocab)} if options.train else set()
+    metrics = evaluate(nlp, list(read_docs(options.test, nlp.vocab)), seen=seen, spans_key=options.spans_key)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     srsly.write_json(options.output, metrics)
     show(metrics)

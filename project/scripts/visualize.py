@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from scoring import Found, Pair, pair_up, span_scores
 from spacy import displacy
-from spacy.tokens import DocBin
 from wasabi import msg
+
+from spacy_padellm.data.doc_bins import read_docs
+from spacy_padellm.metrics.pairs import Found, Key, Pair, labels_in
+from spacy_padellm.metrics.prf import span_tally, total
+from spacy_padellm.pipeline.outcomes import outcome_of
 
 # displaCy gives `{label}` and `{text}`; `mark` and `score` come with each span.
 ENTITY = """<mark class="entity {mark}" style="background: {bg}">{text}<span class="label">{label}{kb_link}</span>\
@@ -66,11 +69,10 @@ def page(pairs: Sequence[Pair], *, title: str, lang: str = "en") -> str:
     lang (str): Language code of the texts.
     RETURNS (str): HTML that needs nothing from elsewhere.
     """
-    labels = sorted({mention.label for pair in pairs for mention in (*pair.gold, *pair.predicted)})
-    colors = palette(labels)
+    colors = palette(sorted(labels_in(pairs)))
     numbered = sorted(enumerate(pairs, start=1), key=lambda item: not differs(item[1]))
     rows = [row(number, pair, colors) for number, pair in numbered]
-    scores = span_scores(pairs)
+    scores = total(map(span_tally, pairs)).figures()
     summary = (
         f"{len(pairs)} texts, {sum(map(differs, pairs))} with a difference (first). "
         f"Spans: P {scores['p']}, R {scores['r']}, F {scores['f']}."
@@ -80,22 +82,18 @@ def page(pairs: Sequence[Pair], *, title: str, lang: str = "en") -> str:
 
 def differs(pair: Pair) -> bool:
     """Whether gold and predicted mentions are not the same."""
-    return {mention.key for mention in pair.gold} != {mention.key for mention in pair.predicted}
+    return pair.gold_keys != pair.predicted_keys
 
 
 def row(number: int, pair: Pair, colors: dict[str, str]) -> str:
     """A table row of one text."""
-    gold = {mention.key for mention in pair.gold}
-    predicted = {mention.key for mention in pair.predicted}
-    left = render(pair.text, pair.gold, predicted, "missed", colors)
-    right = render(pair.text, pair.predicted, gold, "wrong", colors)
+    left = render(pair.text, pair.gold, pair.predicted_keys, "missed", colors)
+    right = render(pair.text, pair.predicted, pair.gold_keys, "wrong", colors)
     kind = "differs" if differs(pair) else "same"
     return f'<tr class="{kind}"><td>{number}</td><td>{left}</td><td>{right}</td></tr>'
 
 
-def render(
-    text: str, mentions: Sequence[Found], others: set[tuple[int, int, str]], mark: str, colors: dict[str, str]
-) -> str:
+def render(text: str, mentions: Sequence[Found], others: frozenset[Key], mark: str, colors: dict[str, str]) -> str:
     """displaCy's rendering of one text. It cannot draw overlaps in one line, so each layer of them gets its own."""
     drawn = []
     for layer in layers(mentions):
@@ -143,8 +141,8 @@ def main() -> None:
     if options.gpu_id >= 0:
         spacy.require_gpu(options.gpu_id)
     nlp = spacy.load(options.model)
-    gold = list(DocBin().from_disk(options.test).get_docs(nlp.vocab))
-    pairs = pair_up(gold, nlp.pipe(doc.text for doc in gold), options.spans_key)
+    gold = list(read_docs(options.test, nlp.vocab))
+    pairs = outcome_of(gold, nlp.pipe(doc.text for doc in gold), options.spans_key).spans
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(page(pairs, title=options.title, lang=nlp.lang), encoding="utf-8")
     msg.good(f"Saved to {options.output}")

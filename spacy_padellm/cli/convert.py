@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import spacy
@@ -10,7 +11,7 @@ import typer
 from wasabi import msg
 
 from spacy_padellm.cli.root import app, coded_errors
-from spacy_padellm.data.converters import format_of, reader_for
+from spacy_padellm.data.converters import READERS, format_of, reader_for
 from spacy_padellm.data.docs import OnUnaligned, Summary, to_doc_bin
 from spacy_padellm.data.records import OnError, Skip, stop
 from spacy_padellm.errors import Errors, Warnings
@@ -18,10 +19,16 @@ from spacy_padellm.errors import Errors, Warnings
 
 @app.command("convert")
 def convert_cli(
-    input_path: Path = typer.Argument(..., help="File to convert", exists=True, dir_okay=False),
+    input_path: Path = typer.Argument(..., help="File to convert, or a folder of ACE's files", exists=True),
     output_path: Path = typer.Argument(..., help="The .spacy file to write"),
     format: str = typer.Option(
-        "auto", "--format", "-f", help="Format of the file: snips, jsonl, or auto to go by its suffix"
+        "auto", "--format", "-f", help=f"Format of the file: {', '.join(READERS)}, or auto to go by its suffix"
+    ),
+    token_column: int | None = typer.Option(
+        None, "--token-column", help="Column of the tokens, from 0, or from -1 at the end of the line"
+    ),
+    tag_column: list[int] = typer.Option(
+        [], "--tag-column", help="Column of the tags, counted likewise; several times for several levels"
     ),
     lang: str = typer.Option("en", "--lang", "-l", help="Language code, for the tokenizer"),
     spans_key: str = typer.Option("sc", "--spans-key", "-sk", help="Span group that takes all mentions"),
@@ -43,6 +50,8 @@ def convert_cli(
             input_path,
             output_path,
             format=format,
+            token_column=token_column,
+            tag_columns=tag_column,
             lang=lang,
             spans_key=spans_key,
             on_unaligned=on_unaligned,  # type: ignore[arg-type]
@@ -58,6 +67,8 @@ def convert(
     output_path: Path,
     *,
     format: str = "auto",
+    token_column: int | None = None,
+    tag_columns: Sequence[int] = (),
     lang: str = "en",
     spans_key: str = "sc",
     on_unaligned: OnUnaligned = "split",
@@ -67,11 +78,12 @@ def convert(
     """Convert a file. What stood at `output_path` stays as it was if the conversion stops.
 
     RETURNS (tuple[Summary, int]): What was done, and how many broken records were left out.
-    RAISES (ValueError): P100 to P107 for a file or a setting that cannot be used.
+    RAISES (ValueError): P001, P100 to P107 or P113 for a file or a setting that cannot be used.
     """
     if on_error not in ("stop", "skip"):
         raise ValueError(Errors.P001.format(name="on_error", expected='"stop" or "skip"', got=on_error))
-    reader = reader_for(format_of(input_path) if format == "auto" else format)
+    name = format_of(input_path) if format == "auto" else format
+    reader = reader_for(name, token_column=token_column, tag_columns=tag_columns)
     skip = Skip()
     choice: OnError = skip if on_error == "skip" else stop
     doc_bin, summary = to_doc_bin(
@@ -100,6 +112,7 @@ def print_summary(summary: Summary, skipped: int) -> None:
         "blank edges trimmed": summary.trimmed,
         "blank mentions dropped": summary.blank,
         "mentions given twice, counted once": summary.repeated,
+        "mentions that the text does not have": summary.unplaced,
         "mentions off token borders": summary.unaligned,
         "of these left out": summary.skipped,
         "overlapping mentions, in the span group only": summary.nested,

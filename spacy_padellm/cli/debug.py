@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import typer
 from spacy import util
 from spacy.cli._util import parse_config_overrides
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc
 from wasabi import msg
 
 from spacy_padellm.cli.root import app, coded_errors
 from spacy_padellm.data.checks import Findings, examine
+from spacy_padellm.data.doc_bins import read_docs, spacy_files
 from spacy_padellm.errors import Errors
 
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -64,10 +66,13 @@ def debug(
         nlp, corpora = corpora_of(path, overrides or {})
     else:
         nlp = spacy.blank(lang)
-        files = sorted(path.rglob("*.spacy")) if path.is_dir() else [path]
-        if not files or any(file.suffix != ".spacy" for file in files):
+        files = spacy_files(path)
+        if not files:
             raise ValueError(Errors.P110.format(path=path, got="no .spacy file"))
-        corpora = {file.stem: read_docs(file, nlp) for file in files}
+        stems = Counter(file.stem for file in files)
+        # Files of the same name in several folders are told apart by their folders.
+        names = [str(file.relative_to(path).with_suffix("")) if stems[file.stem] > 1 else file.stem for file in files]
+        corpora = {name: read_docs(file, nlp.vocab) for name, file in zip(names, files, strict=True)}
     return {name: examine(docs, nlp, spans_key=spans_key, limit=limit) for name, docs in corpora.items()}
 
 
@@ -87,19 +92,6 @@ def corpora_of(path: Path, overrides: dict[str, Any]) -> tuple[Language, dict[st
     readers = util.registry.resolve({"corpora": blocks})["corpora"]
     named = {name: reader for name, reader in readers.items() if callable(reader)}
     return nlp, {name: (example.reference for example in reader(nlp)) for name, reader in named.items()}
-
-
-def read_docs(path: Path, nlp: Language) -> Iterator[Doc]:
-    """The documents of a .spacy file.
-
-    RAISES (ValueError): P109 if it is none. zlib, msgpack and spaCy each have errors of their own for that.
-    """
-    try:
-        yield from DocBin().from_disk(path).get_docs(nlp.vocab)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(Errors.P109.format(path=path, problem=error or type(error).__name__)) from error
 
 
 def report(findings: dict[str, Findings]) -> dict[str, Any]:

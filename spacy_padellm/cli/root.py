@@ -10,7 +10,7 @@ from wasabi import msg
 
 app = typer.Typer(
     name="padellm",
-    help="Data for spacy-padellm: converting and checking it.",
+    help="Tools of spacy-padellm: convert and check data, evaluate pipelines.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

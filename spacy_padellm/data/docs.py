@@ -42,6 +42,7 @@ class Summary:
     mentions (int): As the files have them. `kept` of them stand in the documents.
     trimmed (int): Mentions that had white space at an edge.
     blank, repeated, skipped (int): Mentions left out: nothing but white space, given before, off token borders.
+    unplaced (int): Mentions left out because the file names only their strings and the text has no such string.
     unaligned (int): Mentions off token borders, whatever became of them.
     nested (int): Mentions that stand in `doc.spans` only, because they overlap another.
     blank_texts (int): Documents without any text. They are kept.
@@ -55,6 +56,7 @@ class Summary:
     trimmed: int = 0
     blank: int = 0
     repeated: int = 0
+    unplaced: int = 0
     unaligned: int = 0
     skipped: int = 0
     nested: int = 0
@@ -98,6 +100,8 @@ def to_docs(
         ents = filter_spans(spans)
         doc.set_ents(ents, default="outside")
         summary.docs += 1
+        summary.mentions += record.unplaced
+        summary.unplaced += record.unplaced
         summary.blank_texts += not record.text.strip()
         summary.kept += len(spans)
         summary.nested += len(spans) - len(ents)
@@ -117,7 +121,12 @@ def to_doc_bin(
     summary = Summary()
     docs = to_docs(records, nlp, on_unaligned=on_unaligned, spans_key=spans_key, use_tokens=use_tokens, summary=summary)
     doc_bin = DocBin(attrs=["ORTH", "SPACY", "ENT_IOB", "ENT_TYPE"], docs=docs)
-    lost = {"blank": summary.blank, "given twice": summary.repeated, "off token borders": summary.skipped}
+    lost = {
+        "blank": summary.blank,
+        "given twice": summary.repeated,
+        "not in the text": summary.unplaced,
+        "off token borders": summary.skipped,
+    }
     if any(lost.values()):
         reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items() if count)
         message = Warnings.W041.format(count=sum(lost.values()), mentions=summary.mentions, reasons=reasons)

@@ -22,11 +22,13 @@ class Record:
     text (str): The text with its own white space. It holds no lone surrogates.
     spans (tuple[Gold, ...]): All mentions, overlapping ones too. Offsets lie within the text.
     tokens (tuple[str, ...] | None): The file's own tokens: the text but for white space. None where it has none.
+    unplaced (int): How many mentions the file names only as strings that the text does not have.
     """
 
     text: str
     spans: tuple[Gold, ...] = ()
     tokens: tuple[str, ...] | None = None
+    unplaced: int = 0
 
 
 OnError = Callable[[ValueError], None]

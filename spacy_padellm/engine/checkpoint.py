@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ from spacy_padellm.errors import Errors
 
 WRITER = "spacy_padellm.json"
 """Beside a saved model: what wrote it."""
+
+_BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+)
+"""What transformers raises at folders that hold no model, or a damaged one."""
 
 _SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -56,25 +69,39 @@ def choose_device(device: str) -> torch.device:
 def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A causal LM whose attention is the forest's.
 
-    RAISES (ValueError): P027 if there is no such model or it cannot be read.
+    RAISES (ValueError): P027 if there is no such model, it cannot be read, or some of its weights are missing.
     """
     try:
         config = AutoConfig.from_pretrained(
             reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
         )
         _restore_rope(config, Path(reference.name))
-        model = AutoModelForCausalLM.from_pretrained(
+        model, told = AutoModelForCausalLM.from_pretrained(
             reference.name,
             config=config,
             revision=reference.revision,
             trust_remote_code=reference.trust_remote_code,
             use_safetensors=True,
             attn_implementation=FOREST,
+            output_loading_info=True,
             **{_DTYPE: dtype},
         )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+    except _BROKEN as error:
         raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
+    check_complete(told["missing_keys"], "model", reference.name)
     return model.to(device).eval()
+
+
+def check_complete(missing: Iterable[str], what: str, name: object) -> None:
+    """transformers and peft give weights that a file lacks random values, and say so in passing.
+
+    RAISES (ValueError): P027 if any weight is missing.
+    """
+    names = sorted(missing)
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        reason = f"its files lack the weights {', '.join(names[:3])}{more}"
+        raise ValueError(Errors.P027.format(what=what, name=name, reason=reason))
 
 
 def load_pieces(reference: Reference) -> Pieces:

@@ -16,6 +16,12 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch, pack
 from spacy_padellm.types import Answered
 
+_PADDED = 2
+"""K/V places of a forest for each place that is no padding, at the most."""
+
+_PLACES = 8
+"""K/V places of a forest at its start, in multiples of the most pieces in a row."""
+
 
 @dataclass
 class Counters:
@@ -73,15 +79,52 @@ def decode(
         Growth(
             request,
             lm.pieces,
-            slot=slot,
+            slot=0,
             max_positions=lm.max_positions,
             max_answer=options.max_answer,
             constrain=options.constrain,
         )
-        for slot, request in enumerate(requests)
+        for request in requests
     ]
-    store = KVStore(len(growths))
-    live = [growth for growth in growths if not growth.done]
+    for forest in _forests(growths, options.max_row):
+        _grow_forest(lm, forest, options, counters)
+    counters.documents += len(growths)
+    answered = [growth.answered() for growth in growths]
+    for growth, answers in zip(growths, answered, strict=True):
+        counters.document_steps += growth.n_steps
+        counters.answers += len(answers)
+        counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
+    return answered
+
+
+def _forests(growths: Sequence[Growth], max_row: int) -> list[list[Growth]]:
+    """Documents that are decoded together. Attention and the K/V store pad every document to the longest of its
+    forest, so one long text among many short ones would cost as much as if all were long.
+
+    max_row (int): A forest has at most 8 times as many K/V places at its start; a document that has more is alone.
+    RETURNS (list[list[Growth]]): Of each forest's places at most half are padding.
+    """
+    forests: list[list[Growth]] = []
+    longest = pieces = 0
+    for growth in sorted(growths, key=lambda growth: -len(growth.tree)):
+        if growth.done:
+            continue
+        size = len(growth.tree)
+        places = longest * (len(forests[-1]) + 1) if forests else 0
+        if not forests or places > _PADDED * (pieces + size) or places > _PLACES * max_row:
+            forests.append([])
+            longest, pieces = size, 0
+        forests[-1].append(growth)
+        pieces += size
+    return forests
+
+
+def _grow_forest(lm: LanguageModel, forest: Sequence[Growth], options: Decoding, counters: Counters) -> None:
+    """Decode some documents together, step by step until every answer is given."""
+    for slot, growth in enumerate(forest):
+        growth.slot = slot
+    store = KVStore(len(forest))
+    live = list(forest)
     while live:
         if len(live) <= store.n_slots // 2:
             _compact(store, live)
@@ -91,13 +134,6 @@ def decode(
         _step(lm, store, stretches, fed)
         counters.peak_kv_pieces = max(counters.peak_kv_pieces, store.n_pieces)
         live = [growth for growth in live if not growth.done]
-    counters.documents += len(growths)
-    answered = [growth.answered() for growth in growths]
-    for growth, answers in zip(growths, answered, strict=True):
-        counters.document_steps += growth.n_steps
-        counters.answers += len(answers)
-        counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
-    return answered
 
 
 def _compact(store: KVStore, live: list[Growth]) -> None:

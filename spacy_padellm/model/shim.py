@@ -74,6 +74,7 @@ class CausalLMShim(PyTorchShim):
         max_row (int): The most pieces in a row.
         dropout (float): Dropout rate.
         RETURNS (float): The mean loss in nats per target.
+        RAISES (ValueError): P028 if the loss is no finite number; the weights are as they were.
         """
         lm = self.lm
         weight = sum(tree.weight for tree in trees)
@@ -83,6 +84,8 @@ class CausalLMShim(PyTorchShim):
         try:
             for row in rows_of(trees, max_row):
                 loss = row_loss(lm, row) / weight
+                if not torch.isfinite(loss):
+                    raise ValueError(Errors.P028.format(loss=loss.item()))
                 loss.backward()
                 total += loss.item()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from spacy_padellm.engine.checkpoint import (
+    WRITER,
     Reference,
     choose_device,
     load_model,
@@ -74,8 +76,11 @@ class FreshSource:
     def load(self, folder: Path) -> LanguageModel:
         device = choose_device(self.device)
         reference = Reference(str(folder))
-        model = load_model(reference, dtype=torch.float32, device=device)
-        return _proved(model, load_pieces(reference), self.device, str(folder))
+        model, pieces = load_model(reference, dtype=torch.float32, device=device), load_pieces(reference)
+        if not pieces.leading_blank:
+            reason = f"{WRITER} beside it is missing or incomplete, so its texts would be cut wrongly"
+            raise ValueError(Errors.P027.format(what="tokenizer", name=folder, reason=reason))
+        return _proved(model, pieces, self.device, str(folder))
 
     def set_dropout(self, lm: LanguageModel, rate: float) -> None:
         _set_attention_dropout(lm.model, rate)
@@ -136,10 +141,7 @@ class PretrainedSource:
             model, _ = self._base(self.reference)
             pieces = load_pieces(Reference(str(folder / "tokenizer")))
         if (folder / "adapter").is_dir():
-            try:
-                model = PeftModel.from_pretrained(model, str(folder / "adapter"), is_trainable=True)
-            except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
-                raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=error)) from error
+            model = _with_adapter(model, folder / "adapter")
         elif self.lora is not None:
             reason = "there is no such folder"
             raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=reason))
@@ -174,6 +176,16 @@ def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
     save_model(model.get_base_model(), pieces, folder, state=state)
 
 
+def _with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    try:
+        with warnings.catch_warnings():
+            # peft only warns of weights that the file lacks.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, UserWarning, SafetensorError) as error:
+        raise ValueError(Errors.P027.format(what="adapter", name=folder, reason=error)) from error
+
+
 def _set_attention_dropout(model: PreTrainedModel, rate: float) -> None:
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
@@ -192,6 +204,10 @@ def _peft_config(lora: LoRA) -> LoraConfig:
 
 def _proved(model: PreTrainedModel, pieces: Pieces, device: str, name: str) -> LanguageModel:
     chosen = choose_device(device)
+    n_rows = model.get_input_embeddings().weight.shape[0]
+    if len(pieces) > n_rows:
+        reason = f"it has {len(pieces)} pieces, but the model has embeddings for {n_rows}"
+        raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=reason))
     lm = LanguageModel(model.to(chosen).eval(), pieces, chosen, name)
     prove(lm)
     return lm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from spacy_padellm.backends.local import Text
 from spacy_padellm.errors import Warnings
 from spacy_padellm.spans.occurrences import Borders
 from spacy_padellm.spans.resolve import Policy, flat, one_label_per_string, place
-from spacy_padellm.types import Answered, Placed, Scheme
+from spacy_padellm.types import Answered, Mention, Placed, Scheme
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,17 @@ class Annotation:
     spans (tuple[Placed, ...]): All mentions in text order, nested and overlapping ones too.
     flat (tuple[Placed, ...]): The part of them that does not overlap.
     answered (tuple[Answered, ...]): The questions and their answers.
+    counts (dict[str, int]): The count answered for each label.
+    unplaced (tuple[Mention, ...]): Mentions that do not stand in the text.
+    surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
     """
 
     spans: tuple[Placed, ...] = ()
     flat: tuple[Placed, ...] = ()
     answered: tuple[Answered, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    unplaced: tuple[Mention, ...] = ()
+    surplus: tuple[Mention, ...] = ()
 
 
 @dataclass
@@ -76,7 +83,11 @@ def read_annotation(
         answers = (*reading.unreadable, *reading.over_limit)
         lost.examples += [f"{label}: {_shown(answer)}" if label else _shown(answer) for label, answer in answers][:1]
         lost.examples += [f"{m.label}: {m.string!r}" for m in (*placement.unplaced, *placement.surplus)][:1]
-    return Annotation(placement.spans, flat(placement.spans), tuple(answered))
+    # A scheme without counts tells them by its mentions.
+    counts = {**Counter(mention.label for mention in reading.mentions), **reading.counts}
+    return Annotation(
+        placement.spans, flat(placement.spans), tuple(answered), counts, placement.unplaced, placement.surplus
+    )
 
 
 def _shown(answer: object) -> str:
@@ -86,7 +97,7 @@ def _shown(answer: object) -> str:
 
 
 def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwrite_ents: bool) -> None:
-    """Write spans with their scores, and entities.
+    """Write spans with their scores, what was answered beside them, and entities.
 
     Entities that are there already stay unless they are to be overwritten. A span that no longer lies on token borders
     cannot occur: the mentions were placed on this document's tokens.
@@ -97,6 +108,10 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
     group = SpanGroup(doc, name=spans_key, spans=spans)
     group.attrs["scores"] = np.array([placed.mention.score for placed in annotation.spans], dtype="float32")
     group.attrs["count_scores"] = np.array([placed.mention.count_score for placed in annotation.spans], dtype="float32")
+    group.attrs["ordinals"] = np.array(_ordinals(annotation.spans), dtype="int32")
+    group.attrs["counts"] = annotation.counts
+    for name, mentions in (("unplaced", annotation.unplaced), ("surplus", annotation.surplus)):
+        group.attrs[name] = [[mention.label, mention.string, mention.ordinal] for mention in mentions]
     doc.spans[spans_key] = group
     ents = [_span(doc, placed, starts, ends) for placed in annotation.flat]
     if overwrite_ents:
@@ -105,6 +120,16 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
         taken = {token.i for ent in doc.ents for token in ent}
         added = [ent for ent in ents if not taken.intersection(range(ent.start, ent.end))]
         doc.set_ents(filter_spans([*doc.ents, *added]), default="outside")
+
+
+def _ordinals(spans: Sequence[Placed]) -> list[int]:
+    """The ordinal of each span's mention, 0 for an occurrence that was filled in: its mention's own place is before."""
+    seen: set[tuple[str, int]] = set()
+    ordinals = []
+    for label, ordinal in ((placed.mention.label, placed.mention.ordinal) for placed in spans):
+        ordinals.append(0 if (label, ordinal) in seen else ordinal)
+        seen.add((label, ordinal))
+    return ordinals
 
 
 def _span(doc: Doc, placed: Placed, starts: dict[int, int], ends: dict[int, int]) -> Span:

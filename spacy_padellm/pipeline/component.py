@@ -19,6 +19,7 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 
 from spacy_padellm.backends.local import Text, answer_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
+from spacy_padellm.engine.pieces import without_surrogates as clean
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
@@ -93,14 +94,17 @@ class PaDeLLMNER(TrainablePipe):
         label (str): Its name.
         words (str | None): Its words in the prompt; None for the prompt's own choice.
         RETURNS (int): 1, or 0 if the label is there already.
-        RAISES (ValueError): P015 if the name is no string or is empty.
+        RAISES (ValueError): P015 if the name is no string, is blank or holds a lone surrogate; P016 the same of the
+            words.
         """
-        if not isinstance(label, str) or not label.strip():
+        if not isinstance(label, str) or not label.strip() or label != clean(label):
             raise ValueError(Errors.P015.format(label=label))
+        if words is not None and (not isinstance(words, str) or not words.strip() or words != clean(words)):
+            raise ValueError(Errors.P016.format(got=f"{label!r}: {words!r}"))
         if label in self.cfg["labels"]:
             return 0
-        self.cfg["labels"][label] = words
         self.vocab.strings.add(label)
+        self.cfg["labels"][label] = words
         return 1
 
     def _label_words(self) -> dict[str, str]:
@@ -117,7 +121,7 @@ class PaDeLLMNER(TrainablePipe):
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 64) -> Iterator[Doc]:
         """Annotate a stream of documents, `batch_size` of them as one forest. The documents are modified in place.
 
-        A batch that fails is tried again one document at a time, and the error handler gets only those that fail. What
+        A batch that fails is tried again in halves, and the error handler gets only the documents that fail alone. What
         was answered and became no span is counted and reported in one warning (W001) when the stream ends, or every
         10,000 documents.
 
@@ -142,15 +146,18 @@ class PaDeLLMNER(TrainablePipe):
         if report:
             warnings.warn(report, stacklevel=3)
 
-    def _annotate(self, docs: Sequence[Doc]) -> list[Doc]:
+    def _annotate(self, docs: Sequence[Doc]) -> Iterator[Doc]:
         try:
             self.set_annotations(docs, self.predict(docs))
-            return list(docs)
         except Exception as error:
             if len(docs) == 1:
                 self.get_error_handler()(self.name, self, list(docs), error)
-                return []
-        return [done for doc in docs for done in self._annotate([doc])]
+                return
+        else:
+            yield from docs
+            return
+        yield from self._annotate(docs[: len(docs) // 2])
+        yield from self._annotate(docs[len(docs) // 2 :])
 
     def predict(self, docs: Iterable[Doc]) -> list[Annotation]:
         """Find the mentions of some documents, which are not changed.
@@ -234,7 +241,12 @@ class PaDeLLMNER(TrainablePipe):
     def _prompt_segments(self) -> list[str]:
         """The segments that stand in most trees: around a text, the questions about labels and a few mentions."""
         branches = self.scheme.ask(self._label_words())
-        follows = [follow for branch in branches for follow in self.scheme.follow(branch, "9")]
+        # As many mentions as have a digit of their own, or one where the scheme's limit is lower.
+        follows = [
+            follow
+            for branch in branches
+            for follow in self.scheme.follow(branch, "9") or self.scheme.follow(branch, "1")
+        ]
         segments = [*self.scheme.trunk(""), *(branch.question for branch in [*branches, *follows])]
         segments += [self.scheme.answer(branch, []) for branch in branches if branch.form]
         return list(dict.fromkeys(segment for segment in segments if segment))

@@ -6,7 +6,7 @@ from typing import Any
 from spacy.scorer import Scorer, get_ner_prf
 from spacy.training import Example
 
-from spacy_padellm.pipeline.examples import gold_mentions
+from spacy_padellm.pipeline.examples import gold_mentions, gold_spans
 
 
 def score_mentions(examples: Iterable[Example], *, spans_key: str = "sc", **_: Any) -> dict[str, Any]:
@@ -16,7 +16,8 @@ def score_mentions(examples: Iterable[Example], *, spans_key: str = "sc", **_: A
     spans_key (str): The span group that holds all mentions.
     RETURNS (dict[str, Any]): `ents_p`, `ents_r`, `ents_f`, `ents_per_type` as `spacy.ner_scorer.v1`;
         `spans_{key}_p` and so on where gold documents have that group; `ents_count_acc`, the share of (document,
-        label) pairs with as many mentions predicted as there are in gold, over labels that occur in either.
+        label) pairs with as many mentions predicted as there are in gold, over labels that occur in either, in
+        documents that are annotated.
     """
     examples = list(examples)
     scores: dict[str, Any] = dict(get_ner_prf(examples))
@@ -38,6 +39,8 @@ def score_mentions(examples: Iterable[Example], *, spans_key: str = "sc", **_: A
 def _count_accuracy(examples: Iterable[Example], spans_key: str) -> float | None:
     right = asked = 0
     for example in examples:
+        if gold_spans(example, spans_key) is None:
+            continue
         gold = [mention.label for mention in gold_mentions(example, spans_key)]
         predicted = [span.label_ for span in example.predicted.spans.get(spans_key, example.predicted.ents)]
         for label in {*gold, *predicted}:

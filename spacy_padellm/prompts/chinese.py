@@ -24,8 +24,8 @@ LABEL_WORDS = {
     "PRO": "专业",
     "TELEVISION": "影视作品",
     "MISC": "其他",
-    "HC": "品牌",
-    "HP": "商品",
+    "HC": "商品",
+    "HP": "品牌",
 }
 """Words for the labels of the Chinese data sets the paper uses, in our own translation."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from spacy_padellm.errors import Errors
 from spacy_padellm.prompts.template import Prompt
 from spacy_padellm.settings import check_whole
 from spacy_padellm.types import Answered, Branch, Mention, Reading
@@ -96,7 +97,10 @@ def build_padellm_v1(*, prompt: Prompt, max_mentions: int = 99) -> PaDeLLM:
     prompt (Prompt): A registered prompt, e.g. "spacy-padellm.EnglishPrompt.v1".
     max_mentions (int): The highest count that opens mention questions, at least 1.
     RETURNS (PaDeLLM): The scheme.
-    RAISES (ValueError): P001 if max_mentions is below 1.
+    RAISES (ValueError): P001 if the prompt is none or max_mentions is below 1.
     """
+    if not isinstance(prompt, Prompt):
+        expected = 'a prompt, as "spacy-padellm.EnglishPrompt.v1"'
+        raise ValueError(Errors.P001.format(name="prompt", expected=expected, got=prompt))
     check_whole("max_mentions", max_mentions)
     return PaDeLLM(prompt, max_mentions)

@@ -46,7 +46,9 @@ class MentionSwapper:
     Some mentions are swapped for another of the same label. The more open a label is, and the earlier in training, the
     more often its mentions are also made anew: from the head of one mention and the tail of another, or from single
     words, some of them made up.
-    Texts with overlapping mentions, or without annotation, stay as they are.
+    Texts with overlapping mentions, or without annotation, stay as they are. A changed text keeps its mentions and
+    loses all other annotation (tags, categories), which was made for other words: do not use it where another pipe
+    learns from the same corpus.
 
     share (float): Share of the mentions that are swapped at first.
     final_share (float): The same after `settle_after` examples; in between it falls steadily.
@@ -79,7 +81,10 @@ class MentionSwapper:
         self._remember(example.reference, spans)
         swapped = self._swap(example.reference, spans)
         self._examples += 1
-        yield Example(nlp.make_doc(swapped.text), swapped)
+        if swapped.text == example.reference.text:
+            yield example
+        else:
+            yield Example(nlp.make_doc(swapped.text), swapped)
 
     @property
     def _settled(self) -> float:

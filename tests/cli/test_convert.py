@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import spacy
@@ -9,6 +10,26 @@ from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from spacy_padellm.cli.convert import convert
+from spacy_padellm.data.converters import READERS
+
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+OF_FORMAT = {
+    "ace": "ace",
+    "conll": "iob1.conll",
+    "conll_chars": "sentences.char.bmes",
+    "conversations": "conversations.json",
+    "genia": "genia.xml",
+    "genia_iob2": "genia.iob2",
+    "germeval": "germeval.tsv",
+    "jsonl": "mentions.jsonl",
+    "nested": "nested.json",
+    "padellm": "padellm_en.json",
+    "padellm_chars": "padellm_zh.json",
+    "padellm_genia": "padellm_genia.json",
+    "snips": "snips.json",
+    "standoff": "standoff.jsonl",
+    "weibo": "weibo.txt",
+}
 
 LINES = [
     {"text": "Ann met  Bo", "tokens": ["Ann", "met", "Bo"], "spans": [[0, 4, "PER"], [9, 11, "PER"]]},
@@ -34,7 +55,7 @@ def read(path):
 def test_spacy_finds_the_command():
     done = subprocess.run([sys.executable, "-m", "spacy", "padellm", "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "convert" in done.stdout and "debug" in done.stdout
+    assert all(name in done.stdout for name in ("convert", "debug", "evaluate"))
 
 
 def test_importing_the_commands_imports_no_model_library():
@@ -59,6 +80,37 @@ def test_snips_by_suffix_and_by_name(tmp_path):
         result = run(tmp_path / name, tmp_path / "a.spacy", *options)
         assert result.exit_code == 0, result.output
         assert [ent.text for doc in read(tmp_path / "a.spacy") for ent in doc.ents] == ["Ann"]
+
+
+@pytest.mark.filterwarnings("ignore:.*W04[01]")
+@pytest.mark.parametrize("format", READERS)
+def test_every_format(tmp_path, format):
+    output = tmp_path / "a.spacy"
+    result = run(SAMPLES / OF_FORMAT[format], output, "--format", format, "--on-error", "skip", "--lang", "xx")
+    assert result.exit_code == 0, result.output
+    assert any(doc.spans["sc"] for doc in read(output))
+
+
+def test_columns(tmp_path):
+    options = ["--token-column", "1", "--tag-column", "2"]
+    result = run(SAMPLES / "ids.iob2", tmp_path / "a.spacy", *options)
+    assert result.exit_code == 0, result.output
+    assert [ent.text for doc in read(tmp_path / "a.spacy") for ent in doc.ents] == ["Ann", "Bonn", "Bonn", "USA"]
+    result = run(SAMPLES / "germeval.tsv", tmp_path / "a.spacy", "-f", "germeval", "--tag-column", "-1")
+    assert [ent.text for doc in read(tmp_path / "a.spacy") for ent in doc.ents] == ["Bonn"]
+
+
+def test_mentions_that_are_not_in_the_text_are_counted(tmp_path):
+    with pytest.warns(UserWarning, match=r"\[W041\] 2 of 7 mentions .*2 not in the text"):
+        result = run(SAMPLES / "conversations.json", tmp_path / "a.spacy", "--format", "conversations")
+    assert "mentions that the text does not have" in result.output
+
+
+def test_chinese_characters_are_tokens(tmp_path):
+    run(SAMPLES / "sentences.char.bmes", tmp_path / "a.spacy", "--lang", "zh")
+    first, second = read(tmp_path / "a.spacy")
+    assert (first.text, [ent.text for ent in first.ents]) == ("安小明， 男", ["安小明", "男"])
+    assert len(second) == 2
 
 
 def test_options_act(source, tmp_path):
@@ -106,7 +158,12 @@ def test_nothing_to_convert(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [(["--format", "csv"], "P104"), (["--on-unaligned", "drop"], "P107"), (["--on-error", "ignore"], "P001")],
+    [
+        (["--format", "csv"], "P104"),
+        (["--tag-column", "1"], "P001"),
+        (["--on-unaligned", "drop"], "P107"),
+        (["--on-error", "ignore"], "P001"),
+    ],
 )
 def test_options_that_do_not_exist(source, tmp_path, options, code):
     result = run(source, tmp_path / "a.spacy", *options)
@@ -116,3 +173,9 @@ def test_options_that_do_not_exist(source, tmp_path, options, code):
 
 def test_missing_file(tmp_path):
     assert run(tmp_path / "none.jsonl", tmp_path / "a.spacy").exit_code == 2
+
+
+def test_folder_of_a_format_without_folders(tmp_path):
+    result = run(tmp_path, tmp_path / "a.spacy", "--format", "conll")
+    assert result.exit_code == 1
+    assert "directory" in result.output

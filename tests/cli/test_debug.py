@@ -73,6 +73,14 @@ def test_folder(corpus):
         assert told in output
 
 
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        to_doc_bin(TRAIN, NLP)[0].to_disk(tmp_path / folder / "train.spacy")
+    to_doc_bin(DEV, NLP)[0].to_disk(tmp_path / "two" / "dev.spacy")
+    assert list(debug(tmp_path)) == ["one/train", "dev", "two/train"]
+
+
 def test_file_and_json(corpus, tmp_path):
     output = tmp_path / "deep" / "found.json"
     result = run(corpus / "dev.spacy", "--output", output)

@@ -75,5 +75,5 @@ def test_formats(tmp_path):
     assert reader_for("snips") is read_snips
     assert format_of(tmp_path / "a.json") == "snips"
     assert format_of(tmp_path / "A.JSONL") == "jsonl"
-    with pytest.raises(ValueError, match=r"\[P104\].*'\.txt'.*jsonl, snips"):
+    with pytest.raises(ValueError, match=r"\[P104\].*'\.txt'.*jsonl.*snips"):
         reader_for(format_of(tmp_path / "a.txt"))

@@ -223,6 +223,18 @@ def test_training_dropout_reaches_a_model_that_is_trained_whole(tmp_path: Path):
     assert abs(loss(0.5) - loss(0.0)) > 1e-3
 
 
+def test_a_loss_that_is_no_number_p028():
+    nlp = built()
+    before = weights(nlp)
+    with torch.no_grad():
+        shim_of(ours(nlp).model).lm.model.model.norm.weight[0] = torch.inf
+    ruined = weights(nlp)
+    with pytest.raises(ValueError, match=r"\[P028\].*nan"):
+        nlp.update(examples(nlp), sgd=Adam(0.1))
+    assert same_weights(ruined, weights(nlp))
+    assert not same_weights(before, ruined)
+
+
 def test_initialising_again_starts_anew():
     nlp = built(seed=1)
     first = weights(nlp)

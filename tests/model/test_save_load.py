@@ -12,9 +12,10 @@ import pytest
 import spacy
 import srsly
 import torch
+from safetensors.torch import load_file, save_file
 from spacy.language import Language
 from thinc.api import Adam
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from spacy_padellm.model import shim
 from spacy_padellm.model.architectures import shim_of
@@ -306,7 +307,61 @@ def test_adapter_broken_p027(base: Path, tmp_path: Path, name: str):
         spacy.load(tmp_path / "saved")
 
 
+def drop_weights(path: Path, part: str) -> str:
+    """Leave the weights with `part` in their names out of a file. RETURNS one of their names."""
+    found = load_file(path)
+    dropped = [name for name in found if part in name]
+    save_file({name: weight for name, weight in found.items() if name not in dropped}, path, metadata={"format": "pt"})
+    return dropped[0]
+
+
+def test_adapter_that_lacks_weights_p027(base: Path, tmp_path: Path):
+    learnt(blank(causal_lm(base, lora=LORA))).to_disk(tmp_path / "saved")
+    drop_weights(tmp_path / "saved" / "padellm_ner" / "model" / "adapter" / "adapter_model.safetensors", "layers.1")
+    with pytest.raises(ValueError, match=r"\[P027\].*adapter.*layers\.1"):
+        spacy.load(tmp_path / "saved")
+
+
+def test_model_that_lacks_weights_p027(trained: Callable[..., Language], tmp_path: Path):
+    trained().to_disk(tmp_path / "saved")
+    name = drop_weights(tmp_path / "saved" / "padellm_ner" / "model" / "model.safetensors", "layers.0.self_attn.q_proj")
+    with pytest.raises(ValueError, match=rf"\[P027\].*lack the weights {name}"):
+        spacy.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("record", [None, "{}", '{"specials": {"eos_token": "</s>"}}', "{"])
+def test_fresh_model_without_its_record_p027(trained: Callable[..., Language], tmp_path: Path, record: str | None):
+    trained().to_disk(tmp_path / "saved")
+    path = tmp_path / "saved" / "padellm_ner" / "model" / "spacy_padellm.json"
+    path.unlink()
+    if record is not None:
+        path.write_text(record)
+    with pytest.raises(ValueError, match=r"\[P027\].*spacy_padellm\.json"):
+        spacy.load(tmp_path / "saved")
+
+
 # Folders that cannot be loaded, through the config
+
+
+def test_base_with_fewer_layers_than_it_says_p027(base: Path):
+    drop_weights(base / "model.safetensors", "layers.1")
+    with pytest.raises(ValueError, match=r"\[P027\].*layers\.1.* and \d+ more"):
+        initialize(base)
+
+
+def test_tokenizer_with_more_pieces_than_embeddings_p027(base: Path):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["more"])
+    tokenizer.save_pretrained(base)
+    with pytest.raises(ValueError, match=r"\[P027\].*tokenizer.*pieces, but the model has embeddings for"):
+        initialize(base)
+
+
+@pytest.mark.parametrize("content", ["[]", '"llama"', "{}"])
+def test_config_that_is_none_p027(base: Path, content: str):
+    (base / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"\[P027\]"):
+        initialize(base)
 
 
 def initialize(folder: Path) -> None:

@@ -25,6 +25,7 @@ from spacy.language import Language
 from spacy.tokens import DocBin
 from spacy.training import Example
 
+from spacy_padellm.cli.evaluate import evaluate as evaluate_more
 from tests.pipeline.makers import DATA, FRESH, TEXTS, ours, same_weights, weights, write_docs
 
 # Models that were trained for two steps answer nonsense.
@@ -110,6 +111,10 @@ def test_train_and_evaluate(tmp_path: Path):
     assert found["ents_f"] > 0.5
     assert srsly.read_json(tmp_path / "scores.json")["ents_f"] == pytest.approx(found["ents_f"])
     assert found["spans_sc_f"] is not None
+    more = evaluate_more(tmp_path / "out" / "model-last", tmp_path / "dev.spacy", samples=20)
+    assert more["ents"]["f"] == pytest.approx(100 * found["ents_f"], abs=0.01)
+    assert more["counts"]["pairs"] == 2 * len(DATA)
+    assert more["strings"]["set"]["predicted"] >= more["strings"]["set"]["right"] > 0
     assert spacy.load(tmp_path / "out" / "model-last").meta["performance"]["padellm_ner_loss"] > 0
 
 

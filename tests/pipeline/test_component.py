@@ -346,6 +346,13 @@ def test_evaluate(trained: Callable[..., Language]):
     assert found["ents_count_acc"] == pytest.approx(7 / 8)
 
 
+def test_documents_without_annotation_do_not_count(trained: Callable[..., Language]):
+    nlp = trained()
+    plain = [Example(nlp.make_doc(text), nlp.make_doc(text)) for text in TEXTS]
+    assert nlp.evaluate(plain)["ents_count_acc"] is None
+    assert nlp.evaluate([*examples(nlp), *plain])["ents_count_acc"] == 1.0
+
+
 def test_scorer_of_spacy_works_too(trained: Callable[..., Language]):
     nlp = trained(scorer={"@scorers": "spacy.ner_scorer.v1"})
     assert nlp.evaluate(examples(nlp))["ents_f"] == 1.0

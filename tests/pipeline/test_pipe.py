@@ -100,6 +100,41 @@ def test_handler_gets_only_the_document_that_failed(trained: Callable[..., Langu
     assert str(error).startswith("[P023]")
 
 
+def test_one_bad_document_costs_little(trained: Callable[..., Language]):
+    """The batch is halved until the document stands alone; every other one is decoded once."""
+    nlp = trained()
+    nlp.set_error_handler(lambda *told: None)
+    texts = [TEXTS[number % len(TEXTS)] for number in range(16)]
+    docs = list(nlp.pipe([*texts[:5], LONG, *texts[5:]], batch_size=17))
+    assert [doc.text for doc in docs] == texts
+    assert ours(nlp).counters.documents == 16
+
+
+def test_documents_before_the_bad_one_come_out(trained: Callable[..., Language]):
+    found: list[str] = []
+    with pytest.raises(ValueError, match=r"\[P023\]"):
+        for doc in trained().pipe([TEXTS[0], TEXTS[1], LONG, TEXTS[2]]):
+            found.append(doc.text)
+    assert found == TEXTS[:2]
+
+
+def test_one_long_text_does_not_widen_the_short_ones(trained: Callable[..., Language]):
+    def peak(texts: list[str]) -> int:
+        nlp = trained()
+        assert [doc.text for doc in nlp.pipe(texts, batch_size=100)] == texts
+        return ours(nlp).counters.peak_kv_pieces
+
+    long = "Jaws in " * 50
+    assert peak([*TEXTS * 10, long]) < 2 * max(peak(TEXTS * 10), peak([long]))
+
+
+def test_long_and_short_texts_together_get_the_same_spans(trained: Callable[..., Language]):
+    nlp = trained()
+    texts = [TEXTS[0], "Show me Jaws in Paris " * 6, *TEXTS * 3]
+    together = [entities(doc) for doc in nlp.pipe(texts, batch_size=100)]
+    assert together == [entities(nlp(text)) for text in texts]
+
+
 def test_text_longer_than_the_model_p023(trained: Callable[..., Language]):
     with pytest.raises(ValueError, match=r"\[P023\].* 256\..*'Show me Jaws"):
         list(trained().pipe([TEXTS[0], LONG]))

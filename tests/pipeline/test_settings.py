@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from spacy.util import registry
 
 from spacy_padellm.pipeline.factory import DEFAULT_CONFIG
 from tests.pipeline.makers import FRESH, blank, examples, ours
+
+LABELS_FILE = Path(__file__).parents[2] / "project" / "assets" / "snips" / "other_intents" / "labels.json"
 
 WRONG: dict[str, list[Any]] = {
     "model": [3, "small"],
@@ -113,6 +116,7 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("misc", "spacy-padellm.EnglishPrompt.v1"): ({}, {"label_words": {"LOC": 5}, "repeat_text": "twice"}),
     ("misc", "spacy-padellm.ChinesePrompt.v1"): ({}, {"label_words": ["LOC"], "repeat_text": 1.5}),
     ("scorers", "spacy-padellm.ner_scorer.v1"): ({}, {}),
+    ("readers", "spacy-padellm.read_labels.v1"): ({"path": str(LABELS_FILE)}, {"path": 5}),
     ("augmenters", "spacy-padellm.MentionSwap.v1"): (
         {},
         {
@@ -173,6 +177,19 @@ def test_every_setting_of_every_function_is_tried(kind: str, name: str):
 def test_function_refuses_unknown_setting(kind: str, name: str):
     with pytest.raises(ConfigValidationError, match="unheard_of"):
         resolve(kind, name, {**FUNCTIONS[kind, name][0], "unheard_of": 1})
+
+
+def test_prompt_of_another_kind_p001():
+    with pytest.raises(ValueError, match=r"\[P001\].*'prompt'.*LoRA"):
+        resolve("misc", "spacy-padellm.PaDeLLM.v1", {"prompt": {"@misc": "spacy-padellm.LoRA.v1"}})
+
+
+@pytest.mark.parametrize("limit", [1, 5, 99])
+def test_mention_questions_are_cut_alike_whatever_the_limit(limit: int):
+    scheme = {"@misc": "spacy-padellm.PaDeLLM.v1", "prompt": PROMPT, "max_mentions": limit}
+    nlp = blank(scheme=scheme)
+    ours(nlp).add_label("city")
+    assert "\n<mention 1>" in ours(nlp)._prompt_segments()
 
 
 def test_all_registered_functions_are_tried():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import srsly
-from spacy.util import load_config
+from spacy.util import load_config, registry
 from weasel.cli.run import project_run
 from weasel.schemas import ProjectConfigSchema, validate
 from weasel.util import load_project_config, split_command
@@ -69,8 +69,8 @@ def test_every_script_belongs_to_a_command():
 
 def test_assets_are_the_shipped_files():
     listed = {asset["dest"]: asset for asset in RAW["assets"]}
-    for entry in CATALOGUE.values():
-        for file in (file for files in entry.files.values() for file in files):
+    for entry in (entry for entry in CATALOGUE.values() if entry.shipped):
+        for file in entry:
             asset = listed[f"project/assets/{file.path}"]
             assert (asset["url"], asset["checksum"]) == (file.url, file.md5)
     for dest, asset in listed.items():
@@ -93,6 +93,24 @@ def test_config_takes_what_train_gives(name):
     assert config["corpora"]["dev"]["path"] == "b"
     assert config["initialize"]["components"]["padellm_ner"]["labels"]["path"] == "c"
     assert config["training"]["seed"] == 3
+
+
+def test_comment_names_every_data_set():
+    comment = (ROOT / "project.yml").read_text(encoding="utf-8").partition("  dataset:")[0]
+    readme = (ROOT / "project" / "README.md").read_text(encoding="utf-8")
+    for name in CATALOGUE:
+        family, _, domain = name.partition("_") if name.startswith("crossner") else (name, "", "")
+        assert family in comment and domain in comment, name
+        assert f"`{name}`" in readme, name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("prompt", ["English", "Chinese"])
+def test_prompt_can_be_chosen(name, prompt):
+    overrides = {"components.padellm_ner.scheme.prompt.@misc": f"spacy-padellm.{prompt}Prompt.v1"}
+    config = load_config(ROOT / "project" / "configs" / f"{name}.cfg", overrides=overrides)
+    built = registry.resolve({"prompt": config["components"]["padellm_ner"]["scheme"]["prompt"]})["prompt"]
+    assert built.after_label.endswith({"English": "<num>", "Chinese": "<数量>"}[prompt])
 
 
 def test_default_config_exists():

@@ -1,7 +1,9 @@
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from zipfile import ZipFile
 
@@ -11,8 +13,11 @@ from spacy.tokens import DocBin
 from spacy.util import load_config
 
 from spacy_padellm.data.catalogue import data_set
+from spacy_padellm.data.data_set import PublishedFile
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Gold, Record
+from spacy_padellm.metrics.pairs import Found, Pair
+from spacy_padellm.pipeline.outcomes import outcome_of
 
 
 def run(project, script, *args):
@@ -62,6 +67,70 @@ def test_convert_drops_doubles(project):
     assert (summary["train"]["docs"], summary["dev"]["docs"], summary["test"]["docs"]) == (1746, 100, 100)
 
 
+def test_convert_says_where_missing_files_are_to_be_had(project):
+    done = run(project, "convert", "crossner_ai", "project/assets", "project/corpus/none")
+    assert done.returncode == 1
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "[P115]" in told and "Traceback" not in told
+    assert "project/assets/crossner/ai/train.txt from https://raw.githubusercontent.com/zliucr/CrossNER/" in told
+    done = run(project, "convert", "ace05", "project/assets", "project/corpus/none")
+    assert done.returncode == 1 and "LDC2006T06" in done.stdout + done.stderr
+    assert not (project / "project" / "corpus" / "none").exists()
+
+
+def test_convert_reads_any_entry(project, tmp_path):
+    lines = [{"tokens": ["Bonn", "slept"], "entities": [{"start": 0, "end": 1, "type": "GPE"}]}, {"tokens": []}]
+    for part in ("train", "dev", "test"):
+        path = tmp_path / "ace05" / f"{part}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(map(json.dumps, lines)))
+    assert "[P113]" in run(project, "convert", "ace05", tmp_path, tmp_path / "out").stdout
+    done = run(project, "convert", "ace05", tmp_path, tmp_path / "out", "--on-error", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "No checksum is known for ace05/train.json" in done.stdout
+    assert "3 broken records" in done.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["train"]["docs"], summary["nested"], len(summary["broken"])) == (1, True, 3)
+    assert summary["unverified"] == [f"ace05/{part}.json" for part in ("train", "dev", "test")]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["GPE"] == "geo-political entity"
+
+
+def test_convert_takes_labels_from_train_where_they_are_words(project, tmp_path):
+    question = {"from": "human", "value": "What describes town in the text?"}
+    answers = [{"from": "gpt", "value": "Yes."}, {"from": "gpt", "value": '["Bonn"]'}]
+    lines = [
+        {"conversations": [{"from": "human", "value": f"Text: Bonn {number}"}, answers[0], question, answers[1]]}
+        for number in range(501)
+    ]
+    (tmp_path / "pile_ner").mkdir()
+    (tmp_path / "pile_ner" / "train.json").write_text(json.dumps(lines))
+    done = run(project, "convert", "pile_ner", tmp_path, tmp_path / "out")
+    assert done.returncode == 0, done.stdout
+    assert json.loads((tmp_path / "out" / "labels.json").read_text()) == {"town": "town"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [summary[part]["docs"] for part in ("train", "dev", "test")] == [1, 500, 0]
+
+
+def test_fetch_keeps_only_the_published_file(scripts, tmp_path):
+    from fetch import fetch
+
+    source = tmp_path / "published.txt"
+    source.write_text("Bonn\tB-LOC\n")
+    right = hashlib.md5(source.read_bytes()).hexdigest()
+    files = {md5: PublishedFile(f"{md5}.txt", url=source.as_uri(), md5=md5) for md5 in (right, None, "0" * 32)}
+    entry = replace(data_set("crossner_ai"), files={"train": (files[right], files[None])})
+    assert sorted(fetch(entry, tmp_path / "a")) == sorted(tmp_path / "a" / file.path for file in entry)
+    assert fetch(entry, tmp_path / "a") == []
+    with pytest.raises(ValueError, match=r"\[P112\]"):
+        fetch(replace(entry, files={"train": (files["0" * 32],)}), tmp_path / "b")
+    assert list((tmp_path / "b").iterdir()) == []
+    with pytest.raises(OSError):
+        fetch(replace(entry, files={"train": (PublishedFile("c", url=f"{source.as_uri()}x"),)}), tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
+    with pytest.raises(ValueError, match=r"\[P115\] .*LDC2006T06"):
+        fetch(data_set("ace05"), tmp_path / "d")
+
+
 def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
     done = run(project, "evaluate", ruler, corpus / "test.spacy", "m/a.json", "--train", corpus / "train.spacy")
     assert done.returncode == 0, done.stderr
@@ -69,6 +138,8 @@ def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
     assert metrics["speed"]["docs"] == 10
     assert metrics["speed"]["docs_per_second"] > 0
     assert metrics["spans"]["gold"] == 16
+    assert set(metrics) == {"docs", "spans", "ents", "strings", "counts", "lost", "bootstrap", "unseen", "speed"}
+    assert {"all", "nonzero", "pairs", "nonzero_pairs", "by_gold", "interval"} <= set(metrics["counts"])
     done = run(project, "visualize", ruler, corpus / "test.spacy", "v/a.html", "--title", "<ten>")
     assert done.returncode == 0, done.stderr
     assert "&lt;ten&gt;" in (project / "v" / "a.html").read_text(encoding="utf-8")
@@ -82,35 +153,6 @@ def test_clean_removes_only_the_projects_folders(project):
     assert (project / "project" / "made").exists() and (project / "mine").exists()
     assert run(project, "clean", "project/made", "project/none").returncode == 0
     assert not (project / "project" / "made").exists()
-
-
-def test_span_scores(scripts):
-    from scoring import Found, Pair, span_scores
-
-    right, moved, relabelled = Found(0, 1, "A"), Found(2, 3, "A"), Found(4, 5, "A")
-    pairs = [Pair("", (right, moved, relabelled), (right, Found(2, 4, "A"), Found(4, 5, "B"))), Pair("", (), ())]
-    scores = span_scores(pairs)
-    assert (scores["p"], scores["r"], scores["f"]) == (33.33, 33.33, 33.33)
-    assert scores["per_label"]["A"] == {"p": 50.0, "r": 33.33, "f": 40.0, "right": 1, "predicted": 2, "gold": 3}
-    assert scores["per_label"]["B"]["r"] == 0.0
-    assert span_scores([])["f"] == 0.0
-
-
-def test_score_is_no_part_of_a_mention(scripts):
-    from scoring import Found, Pair, span_scores
-
-    assert span_scores([Pair("", (Found(0, 1, "A"),), (Found(0, 1, "A", 0.1),))])["f"] == 100.0
-
-
-def test_count_scores(scripts):
-    from scoring import Found, Pair, count_scores
-
-    a, b, other = Found(0, 1, "A"), Found(1, 2, "A"), Found(2, 3, "B")
-    # (gold, predicted) of A, B and the asked C: (2, 1), (0, 0), (0, 0); (1, 1), (0, 1), (0, 0)
-    pairs = [Pair("", (a, b), (a,)), Pair("", (a,), (b, other))]
-    found = count_scores(pairs, ["C"])
-    assert found == {"all": 66.67, "nonzero": 50.0, "pairs": 6, "nonzero_pairs": 2}
-    assert count_scores([], ["A"])["all"] is None
 
 
 def test_evaluate_without_texts_seen_in_training(scripts, stand_in):
@@ -130,14 +172,6 @@ def test_gold_that_prediction_cannot_reach_counts_as_missed(scripts, stand_in):
     assert evaluate(stand_in, gold, seen=set())["spans"]["gold"] == 2
 
 
-def test_entities_where_a_pipeline_has_no_group(scripts):
-    from scoring import mentions_of
-
-    nlp = spacy.blank("en")
-    nlp.add_pipe("entity_ruler").add_patterns([{"label": "A", "pattern": "Ann"}])
-    assert [tuple(found) for found in mentions_of(nlp("Ann sat"), "sc")] == [(0, 3, "A", None)]
-
-
 class Marks(HTMLParser):
     """The texts of a page's marked mentions, and every tag."""
 
@@ -155,7 +189,6 @@ HOSTILE = "<script>alert(1)</script> & {text} Ann"
 
 
 def test_page_escapes_everything(scripts):
-    from scoring import Found, Pair
     from visualize import page
 
     label = '<img src="x" onerror="y">'
@@ -169,7 +202,6 @@ def test_page_escapes_everything(scripts):
 
 
 def test_page_draws_overlaps_in_layers(scripts):
-    from scoring import Found, Pair
     from visualize import layers, page
 
     outer, inner, after = Found(0, 9, "A"), Found(0, 3, "B"), Found(10, 12, "A")
@@ -179,7 +211,6 @@ def test_page_draws_overlaps_in_layers(scripts):
 
 
 def test_page_puts_differences_first(scripts):
-    from scoring import Found, Pair
     from visualize import page
 
     same, differs = Pair("the same", (), ()), Pair("differing", (Found(0, 3, "A"),), ())
@@ -190,11 +221,10 @@ def test_page_puts_differences_first(scripts):
 
 
 def test_page_shows_scores_of_a_pipeline(scripts, stand_in):
-    from scoring import pair_up
     from visualize import page
 
     gold = docs_of(stand_in, Record("Where is Ann", (Gold(9, 12, "movie_name"),)))
-    html = page(pair_up(gold, stand_in.pipe(doc.text for doc in gold), "sc"), title="t")
+    html = page(outcome_of(gold, stand_in.pipe(doc.text for doc in gold)).spans, title="t")
     assert "0.75" in html and "0.25" in html
 
 

@@ -143,6 +143,12 @@ def test_flat(given, chosen):
     assert flat(given) == tuple(given[i] for i in chosen)
 
 
+def test_flat_asks_the_counts_where_two_labels_claim_a_string():
+    sure = Placed(Mention("X", "ab", score=0.97, count_score=0.9), 0, 2)
+    doubtful = Placed(Mention("Y", "ab", score=0.99, count_score=0.6), 0, 2)
+    assert flat([doubtful, sure]) == (sure,)
+
+
 def test_flat_is_in_text_order():
     assert [span.start for span in flat([span(9, 10), span(0, 1), span(4, 8)])] == [0, 4, 9]
 

@@ -82,6 +82,16 @@ def test_without_share_and_noise_nothing_changes():
         assert (after.reference.text, ents(after.reference)) == (text, spans)
 
 
+def test_a_text_that_did_not_change_keeps_its_other_annotation():
+    """A changed one cannot: tags and categories were made for other words."""
+    given = examples()
+    for example in given:
+        example.reference.cats["asked"] = 1.0
+    kept = swap_all(given, share=0.0, final_share=0.0, noise=0.0)
+    assert [after is before for after, before in zip(kept, given, strict=True)] == [True] * len(given)
+    assert not any(after.reference.cats for after in swap_all(given, share=0.0, final_share=0.0, noise=1.0))
+
+
 def changed(made: list[Example], given: list[Example]) -> float:
     """Share of the mentions that are other words now."""
     pairs = [

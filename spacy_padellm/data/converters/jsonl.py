@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from spacy_padellm.data.records import Gold, OnError, Record, decode, same_but_for_blanks, stop, whole_characters
+from spacy_padellm.data.converters.lines import read_lines
+from spacy_padellm.data.records import Gold, OnError, Record, same_but_for_blanks, stop, whole_characters
 from spacy_padellm.errors import Errors
 
 
@@ -18,21 +19,13 @@ def read_jsonl(path: Path, on_error: OnError = stop) -> Iterator[Record]:
     YIELDS (Record): In the order of the lines.
     RAISES (ValueError): P100 for a broken line, P106 for one that is not UTF-8, unless `on_error` lets it pass.
     """
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                line = decode(raw)
-            except UnicodeDecodeError as error:
-                on_error(ValueError(Errors.P106.format(path=path, line=number, problem=error)))
-                continue
-            if not line.strip():
-                continue
-            try:
-                record = record_of(line)
-            except ValueError as error:
-                on_error(ValueError(Errors.P100.format(path=path, line=number, problem=error)))
-                continue
-            yield record
+    for number, line in read_lines(path, on_error):
+        try:
+            record = record_of(line)
+        except ValueError as error:
+            on_error(ValueError(Errors.P100.format(path=path, line=number, problem=error)))
+            continue
+        yield record
 
 
 def record_of(line: str) -> Record:
