@@ -52,6 +52,9 @@ ENTRY_POINTS = {
     },
     "spacy_misc": {
         "spacy-padellm.PaDeLLM.v1": "spacy_padellm.schemes.padellm:build_padellm_v1",
+        "spacy-padellm.OneStep.v1": "spacy_padellm.schemes.one_step:build_one_step_v1",
+        "spacy-padellm.AutoRegStruct.v1": "spacy_padellm.schemes.structured:build_structured_v1",
+        "spacy-padellm.AutoRegAug.v1": "spacy_padellm.schemes.augmented:build_augmented_v1",
         "spacy-padellm.EnglishPrompt.v1": "spacy_padellm.prompts.english:build_english_prompt_v1",
         "spacy-padellm.ChinesePrompt.v1": "spacy_padellm.prompts.chinese:build_chinese_prompt_v1",
         "spacy-padellm.LoRA.v1": "spacy_padellm.model.lora:build_lora_v1",

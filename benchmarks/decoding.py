@@ -26,11 +26,17 @@ from spacy_padellm.backends.replay import replay_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.prompts.english import build_english_prompt_v1
+from spacy_padellm.schemes.augmented import AutoRegAug
+from spacy_padellm.schemes.one_step import OneStep
 from spacy_padellm.schemes.padellm import PaDeLLM
+from spacy_padellm.schemes.structured import AutoRegStruct
 from spacy_padellm.types import Scheme
 
 SCHEMES: dict[str, Callable[[int], Scheme]] = {
     "padellm": lambda readings: PaDeLLM(build_english_prompt_v1(repeat_text=readings)),
+    "one_step": lambda readings: OneStep(build_english_prompt_v1(repeat_text=readings)),
+    "structured": lambda readings: AutoRegStruct(build_english_prompt_v1(repeat_text=readings)),
+    "augmented": lambda readings: AutoRegAug(build_english_prompt_v1(repeat_text=readings)),
 }
 
 

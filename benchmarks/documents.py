@@ -36,7 +36,7 @@ def read_documents(path: Path, limit: int | None = None) -> list[Document]:
                 if token.strip():
                     borders.append((start, place))
             spans = sorted(record["spans"], key=lambda span: (span[0], -span[1]))
-            gold = tuple(Mention(label, record["text"][start:end]) for start, end, label in spans)
+            gold = tuple(Mention(label, record["text"][start:end], start=start) for start, end, label in spans)
             if borders:
                 documents.append(Document(Text(record["text"], borders), gold))
             if limit is not None and len(documents) == limit:

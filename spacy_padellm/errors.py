@@ -32,6 +32,10 @@ class Warnings(metaclass=Coded):
     W001 = "Not everything the model answered became a span: {lost}. For instance {example}."
     W002 = "No training example has these labels, so the model will learn to answer 0 for them: {labels}."
     W003 = "The training examples have labels that are not asked about, and their mentions are left out: {labels}."
+    W004 = (
+        "{count} of {mentions} gold mentions cannot be written in the answers of this scheme and are left out. For "
+        "instance {example}."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     # W060-W069: evaluation.
@@ -64,6 +68,14 @@ class Errors(metaclass=Coded):
     P014 = "The file {name} ({size} bytes) is too large for a message; use to_disk() for this model."
     P015 = "A label must be a string that is not blank, got {label!r}."
     P016 = 'Expected labels as a list of names or as {{"name": "words in the prompt"}}, got {got}.'
+    P017 = (
+        "The labels {first!r} and {second!r} have the same words in the prompt: {words!r}. This scheme tells labels "
+        "apart by their words alone; give one of them other words."
+    )
+    P018 = (
+        "The gold mention {string!r} ({label}) has no place. This scheme marks mentions in the text itself, so each "
+        "needs 'start', its offset in the text."
+    )
     P020 = (
         "The tokenizer of '{name}' ({kind}, end of sequence {end!r}) cannot be used: expected a fast tokenizer "
         "(tokenizer.json) with an end-of-sequence token. Convert it, or set 'eos_token' in its tokenizer_config.json."

@@ -19,6 +19,64 @@ class Finish(Enum):
     """The answer reached the most pieces an answer may have."""
 
 
+class Segment(NamedTuple):
+    """A part of an answer that is tokenised on its own.
+
+    text (str): The part.
+    copied (bool): It stands in the text, with the form's escapes; else it belongs to the form.
+    """
+
+    text: str
+    copied: bool = False
+
+
+State = tuple[int, ...]
+"""How far an answer has come in its form."""
+
+
+class Move(NamedTuple):
+    """One way an answer may go on.
+
+    state (tuple[int, ...]): How far it has come then.
+    literal (str | None): The segment that comes next; None for a string of the text.
+    token (int): The token that string must begin with; it may then be of any length, and the index of the token behind
+        it is added to `state`. -1 for a mention that may stand anywhere.
+    """
+
+    state: State
+    literal: str | None = None
+    token: int = -1
+
+
+class Form(Protocol):
+    """The form of an answer that holds strings of the text among other things. It must be hashable.
+
+    A form is what lets an answer be cut into segments, so that a string is spelled within an answer as it is spelled
+    alone, and what lets the answer be held to the text.
+    """
+
+    def escape(self, string: str) -> str:
+        """A string as the form writes it. Every character is written by itself."""
+        ...
+
+    def reserved(self) -> Mapping[str, str]:
+        """How those mentions are written that would mean something else if they were only escaped."""
+        ...
+
+    def cut(self, answer: str) -> list[Segment]:
+        """The segments of a perfect answer; put together they are the answer."""
+        ...
+
+    def start(self) -> State:
+        """Before the first segment."""
+        ...
+
+    def moves(self, state: State, gaps: Sequence[str]) -> list[Move]:
+        """How an answer may go on; none where it ends. `gaps` is what stands in front of each token of the text,
+        which has one at least, and behind the last."""
+        ...
+
+
 @dataclass(frozen=True)
 class Branch:
     """One question about a text. Branches form the tree: `parent` is the question whose answer this one
@@ -32,6 +90,9 @@ class Branch:
     closer (str): The segment that follows a non-final answer: its first piece ends the answer just as the
         end-of-sequence piece does. Empty where only the end-of-sequence piece ends the answer.
     limit (int): The most pieces the answer may have; 0 for the decoder's own limit.
+    form (Form | None): The form of an answer that is neither free nor, as `copies` has it, a mention as a whole.
+    labels (tuple[tuple[str, str], ...]): Name and words of each label, where the question is about all of them.
+    text (str): The text, where the answer repeats it.
     """
 
     question: str
@@ -41,6 +102,9 @@ class Branch:
     copies: bool = False
     closer: str = ""
     limit: int = 0
+    form: Form | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    text: str = ""
 
 
 class Answer(NamedTuple):
@@ -74,7 +138,8 @@ class Mention:
     string (str): The mention as it stands (or should stand) in the text.
     ordinal (int): Which mention of its label, from 1, in text order.
     score (float): Probability of the mention's pieces.
-    count_score (float): Probability of the count under which the mention was asked for.
+    count_score (float): Probability of the count under which the mention was asked for; 1.0 where none was.
+    start (int | None): Where it begins in the text, in characters; None where only its string is known.
     """
 
     label: str
@@ -82,6 +147,7 @@ class Mention:
     ordinal: int = 1
     score: float = 1.0
     count_score: float = 1.0
+    start: int | None = None
 
     @property
     def joint_score(self) -> float:
@@ -104,7 +170,8 @@ class Reading:
 
     mentions (tuple[Mention, ...]): In the order label asked, then ordinal.
     counts (dict[str, int]): The readable count of each label that has one.
-    unreadable (tuple[tuple[str, str], ...]): (label, answer) of each answer that could not be read.
+    unreadable (tuple[tuple[str, str], ...]): (label, answer) of each answer, or part of one, that could not be read;
+        the label is empty where the question was about all labels.
     over_limit (tuple[tuple[str, int], ...]): (label, count) of each count above the scheme's limit.
     """
 
@@ -116,7 +183,8 @@ class Reading:
 
 @runtime_checkable
 class Scheme(Protocol):
-    """How entities become questions and answers: four pure functions over text and the trunk they ask about."""
+    """How entities become questions and answers: four pure functions over text, the trunk they ask about, and what
+    their answers cannot hold."""
 
     def trunk(self, text: str) -> tuple[str, ...]:
         """The segments every question about `text` stands under."""
@@ -126,7 +194,7 @@ class Scheme(Protocol):
         """The words in the prompt for a label's name."""
         ...
 
-    def ask(self, labels: Mapping[str, str]) -> list[Branch]:
+    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
         """The first questions about a text. `labels` maps each label's name to its words in the prompt."""
         ...
 
@@ -140,4 +208,8 @@ class Scheme(Protocol):
 
     def read(self, answered: Sequence[Answered]) -> Reading:
         """Answered branches of one text back to mentions."""
+        ...
+
+    def left_out(self, gold: Sequence[Mention]) -> list[Mention]:
+        """The gold mentions that no answer can hold: `answer` leaves them out."""
         ...

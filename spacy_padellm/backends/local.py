@@ -43,12 +43,11 @@ def answer_texts(
     scripts (Sequence | None): For each text the answers to give in place of the model's (see `backends.replay`).
     RETURNS (list[list[Answered]]): For each text its answered branches, in the order asked.
     """
-    first = scheme.ask(labels)
     requests = [
         Request(
             text=text.string,
             trunk=scheme.trunk(text.string),
-            branches=first,
+            branches=scheme.ask(labels, text.string),
             follow=scheme.follow,
             borders=text.borders,
             script=scripts[place] if scripts else None,

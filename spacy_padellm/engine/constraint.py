@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from spacy_padellm.engine.pieces import Pieces
 
@@ -12,13 +12,31 @@ LONGEST_MENTION = 64
 """Tokens a copied mention may have at most."""
 
 
-class _Path(NamedTuple):
+class Path(NamedTuple):
     """One spelling of a piece of text: `pieces[:k]` may stand as an answer for each k in `ends`, which gives the
     character behind it."""
 
     start: int
     pieces: tuple[int, ...]
     ends: dict[int, int]
+
+
+class Constraint(Protocol):
+    """What an answer may be, piece by piece. Its states are its own: they are handed back as they came."""
+
+    start: Any
+
+    def allowed(self, state: Any) -> tuple[list[int], bool]:
+        """What may come next: the pieces, and whether the answer may end here."""
+        ...
+
+    def advance(self, state: Any, piece: int) -> Any:
+        """The state after one more piece."""
+        ...
+
+    def string(self, state: Any) -> str:
+        """The answer that a state stands for, in the text's own characters."""
+        ...
 
 
 class CopyState(NamedTuple):
@@ -44,7 +62,7 @@ class CopyConstraint:
 
     def __init__(self, text: str, borders: Sequence[tuple[int, int]], pieces: Pieces) -> None:
         self._text = text
-        self._paths = _paths(text, borders, pieces)
+        self._paths = spell_paths(text, borders, pieces)
         self.start = CopyState(tuple(range(len(self._paths))), 0)
 
     def allowed(self, state: CopyState) -> tuple[list[int], bool]:
@@ -78,25 +96,42 @@ class CopyConstraint:
         raise AssertionError("an answer ended where no mention can end")
 
 
-def _paths(text: str, borders: Sequence[tuple[int, int]], pieces: Pieces) -> list[_Path]:
-    lasts = [min(token + LONGEST_MENTION, len(borders)) - 1 for token in range(len(borders))]
-    starts = [start for start, _ in borders]
+def spell_paths(
+    text: str,
+    borders: Sequence[tuple[int, int]],
+    pieces: Pieces,
+    *,
+    tokens: Sequence[int] | None = None,
+    longest: int = LONGEST_MENTION,
+    reserved: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """The paths of a text.
+
+    tokens (Sequence[int] | None): The tokens that strings may begin with; None for all.
+    longest (int): Tokens a string may have at most.
+    reserved (Mapping[str, str] | None): Strings that are spelled otherwise than they stand in the text.
+    """
+    reserved = reserved or {}
+    tokens = range(len(borders)) if tokens is None else tokens
+    starts = [borders[token][0] for token in tokens]
+    lasts = [min(token + longest, len(borders)) - 1 for token in tokens]
     spellings = pieces.spell([text[start : borders[last][1]] for start, last in zip(starts, lasts, strict=True)])
-    paths: list[_Path] = []
+    paths: list[Path] = []
     awkward: list[tuple[int, int]] = []
-    for token, (start, spelling) in enumerate(zip(starts, spellings, strict=True)):
+    for token, start, last, spelling in zip(tokens, starts, lasts, spellings, strict=True):
         place_of_end = {start + end: place + 1 for place, end in enumerate(spelling.ends) if end > 0}
         ends: dict[int, int] = {}
-        for _, end in borders[token : lasts[token] + 1]:
+        for _, end in borders[token : last + 1]:
             place = place_of_end.get(end)
-            if place is not None and (end == borders[lasts[token]][1] or _cuts_cleanly(text, end)):
+            clean = end == borders[last][1] or _cuts_cleanly(text, end)
+            if place is not None and clean and not (reserved and text[start:end] in reserved):
                 ends[place] = end
             else:
                 awkward.append((start, end))
         if ends:  # pieces behind the last possible end would lead nowhere
-            paths.append(_Path(start, spelling.pieces[: max(ends)], ends))
-    alone = pieces.encode([text[start:end] for start, end in awkward])
-    paths += [_Path(start, cut, {len(cut): end}) for (start, end), cut in zip(awkward, alone, strict=True) if cut]
+            paths.append(Path(start, spelling.pieces[: max(ends)], ends))
+    alone = pieces.encode([reserved.get(text[start:end], text[start:end]) for start, end in awkward])
+    paths += [Path(start, cut, {len(cut): end}) for (start, end), cut in zip(awkward, alone, strict=True) if cut]
     return paths
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from spacy_padellm.engine.constraint import CopyConstraint, CopyState
+from spacy_padellm.engine.constraint import Constraint, CopyConstraint
+from spacy_padellm.engine.form import FormConstraint
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
-from spacy_padellm.types import Answer, Answered, Branch, Finish
+from spacy_padellm.types import Answer, Answered, Branch, Finish, Form
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Growing:
     pieces (list[int]): The answer so far.
     log_probability (float): Natural logarithm of the product of the pieces' probabilities.
     closer (int | None): The piece that, like the end piece, ends the answer.
-    copy (CopyState | None): Where the answer stands in the text; None for a free answer.
+    copy (Any): The state of the constraint: where the answer stands in the text; None for a free answer.
     script (tuple[int, ...] | None): Pieces to give in place of the model's.
     """
 
@@ -53,7 +55,7 @@ class Growing:
     pieces: list[int] = field(default_factory=list)
     log_probability: float = 0.0
     closer: int | None = None
-    copy: CopyState | None = None
+    copy: Any = None
     script: tuple[int, ...] | None = None
 
 
@@ -90,7 +92,7 @@ class Growth:
         self._max_positions = max_positions
         self._max_answer = max_answer
         self._constrain = constrain
-        self._constraint: CopyConstraint | None = None
+        self._constraints: dict[Form | None, Constraint] = {}
         self._growing: dict[int, list[Growing]] = {}
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
@@ -128,7 +130,7 @@ class Growth:
         """The pieces that may come next, the end piece among them where the answer may end; None for any piece."""
         if growing.copy is None or growing.script is not None:
             return None
-        pieces, may_end = self._copies().allowed(growing.copy)
+        pieces, may_end = self._constraint(growing.branch).allowed(growing.copy)
         # A text without tokens has no mentions: only the empty answer is left.
         return [*pieces, self._pieces.end] if may_end or not pieces else pieces
 
@@ -151,19 +153,22 @@ class Growth:
             growing.log_probability += log_probability
             growing.node = self._grow(growing.node, (piece,))
             if growing.copy is not None:
-                growing.copy = self._copies().advance(growing.copy, piece)
+                growing.copy = self._constraint(growing.branch).advance(growing.copy, piece)
             limit = growing.branch.limit or self._max_answer
             full = len(growing.pieces) >= limit or self.tree.depths[growing.node] >= self._max_positions
-            # A copied answer ends by itself, at the text's end at the latest.
-            if full and (growing.copy is None or growing.script is not None):
+            # A copied mention ends by itself, at the text's end at the latest.
+            endless = growing.copy is None or growing.script is not None or growing.branch.form is not None
+            if full and endless:
                 self._finish(growing, Finish.LIMIT)
             else:
                 self._check_depth(growing.node)
                 self._growing.setdefault(growing.node, []).append(growing)
 
     def _finish(self, growing: Growing, finish: Finish) -> None:
-        if growing.copy is not None and growing.script is None and growing.pieces:
-            text = self._copies().string(growing.copy)
+        if growing.branch.form and self._request.script and finish is Finish.END:
+            text = self._request.script(growing.branch)
+        elif growing.copy is not None and growing.script is None and growing.pieces:
+            text = self._constraint(growing.branch).string(growing.copy)
         else:
             text = self._pieces.decode(growing.pieces)
         answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
@@ -178,10 +183,10 @@ class Growth:
         growing = Growing(branch, node)
         if branch.closer:
             growing.closer = self._pieces.question(branch.closer)[0]
-        if branch.copies and self._constrain:
-            growing.copy = self._copies().start
+        if (branch.copies or branch.form) and self._constrain:
+            growing.copy = self._constraint(branch).start
         if self._request.script is not None:
-            growing.script = self._pieces.question(self._request.script(branch))
+            growing.script = spell_answer(branch, self._request.script(branch), self._pieces)
         self._growing.setdefault(node, []).append(growing)
 
     def _grow(self, parent: int, segment: Sequence[int]) -> int:
@@ -191,14 +196,24 @@ class Growth:
             node = self.tree.chain(self.tree.parents[node], (self.tree.pieces[node],))
         return node
 
-    def _copies(self) -> CopyConstraint:
+    def _constraint(self, branch: Branch) -> Constraint:
         # Built when the first mention is asked for: most documents have labels without mentions, some have none at all.
-        if self._constraint is None:
-            self._constraint = CopyConstraint(self._request.text, self._request.borders, self._pieces)
-        return self._constraint
+        form, text, borders = branch.form, self._request.text, self._request.borders
+        if form not in self._constraints:
+            self._constraints[form] = (
+                CopyConstraint(text, borders, self._pieces)
+                if form is None
+                else FormConstraint(form, text, borders, self._pieces)
+            )
+        return self._constraints[form]
 
     def _check_depth(self, node: int) -> None:
         check_length(self.tree.depths[node] + 1 if node != ROOT else 0, self._max_positions, self._request.text)
+
+
+def spell_answer(branch: Branch, text: str, pieces: Pieces) -> tuple[int, ...]:
+    """The pieces of a perfect answer: cut by its form where it has one."""
+    return pieces.question(text) if branch.form is None else pieces.answer(branch.form.cut(text))
 
 
 def check_length(length: int, max_positions: int, text: str) -> None:

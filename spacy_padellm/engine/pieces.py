@@ -8,6 +8,7 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.types import Segment
 
 _CACHED_SEGMENTS = 4096
 
@@ -53,7 +54,7 @@ class Pieces:
         self.end: int = tokenizer.eos_token_id
         with_specials: list[int] = tokenizer("").input_ids
         self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -64,21 +65,34 @@ class Pieces:
 
     def question(self, segment: str) -> tuple[int, ...]:
         """The pieces of a segment that comes back often: prompts and counts."""
-        pieces = self._cache.get(segment)
+        return self._cached(segment, blank=True)
+
+    def literal(self, segment: str) -> tuple[int, ...]:
+        """The pieces of a segment that belongs to an answer's form: no blank stands in front of it."""
+        return self._cached(segment, blank=False)
+
+    def answer(self, segments: Iterable[Segment]) -> tuple[int, ...]:
+        """The pieces of an answer that is cut into segments."""
+        cuts = (self.question(text) if copied else self.literal(text) for text, copied in segments)
+        return tuple(piece for cut in cuts for piece in cut)
+
+    def _cached(self, segment: str, *, blank: bool) -> tuple[int, ...]:
+        pieces = self._cache.get((segment, blank))
         if pieces is None:
             if len(self._cache) >= _CACHED_SEGMENTS:
                 self._cache.clear()
-            pieces = self._cache[segment] = self.encode([segment])[0]
+            pieces = self._cut([segment], ends=False, blank=blank)[0].pieces
+            self._cache[segment, blank] = pieces
         return pieces
 
     def spell(self, strings: Sequence[str]) -> list[Spelling]:
         """Each string's pieces, tokenised alone, with the characters they end at."""
         return self._cut(strings, ends=True)
 
-    def _cut(self, segments: Sequence[str], *, ends: bool) -> list[Spelling]:
+    def _cut(self, segments: Sequence[str], *, ends: bool, blank: bool = True) -> list[Spelling]:
         if not segments:
             return []
-        shifts = [int(self.leading_blank and not segment.startswith("\n")) for segment in segments]
+        shifts = [int(blank and self.leading_blank and not segment.startswith("\n")) for segment in segments]
         batch = self.tokenizer(
             [" " * shift + without_surrogates(segment) for shift, segment in zip(shifts, segments, strict=True)],
             add_special_tokens=False,

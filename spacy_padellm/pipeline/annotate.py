@@ -41,7 +41,8 @@ class Annotation:
 class Lost:
     """What was answered and did not become a span, counted until it is reported.
 
-    unreadable (int): Counts that are no number.
+    unreadable (int): Answers, or parts of them, that are not of the scheme's form: counts that are no number, lists
+        that do not end, marks without a label.
     over_limit (int): Counts above `max_mentions`.
     unplaced (int): Mentions that do not stand in the text.
     surplus (int): Repeats of a string beyond its occurrences.
@@ -56,7 +57,7 @@ class Lost:
     def report(self) -> str | None:
         """The warning that says what was lost since the last report, None if nothing was; counting starts anew."""
         counts = {
-            "unreadable counts": self.unreadable,
+            "unreadable answers": self.unreadable,
             "counts over the limit": self.over_limit,
             "mentions that do not stand in the text": self.unplaced,
             "repeats beyond the text's": self.surplus,
@@ -79,13 +80,20 @@ def read_annotation(
     lost.unplaced += len(placement.unplaced)
     lost.surplus += len(placement.surplus)
     if not lost.examples:
-        lost.examples += [f"{label}: {answer!r}" for label, answer in (*reading.unreadable, *reading.over_limit)][:1]
+        answers = (*reading.unreadable, *reading.over_limit)
+        lost.examples += [f"{label}: {_shown(answer)}" if label else _shown(answer) for label, answer in answers][:1]
         lost.examples += [f"{m.label}: {m.string!r}" for m in (*placement.unplaced, *placement.surplus)][:1]
     # A scheme without counts tells them by its mentions.
     counts = {**Counter(mention.label for mention in reading.mentions), **reading.counts}
     return Annotation(
         placement.spans, flat(placement.spans), tuple(answered), counts, placement.unplaced, placement.surplus
     )
+
+
+def _shown(answer: object) -> str:
+    """An answer as a warning shows it: lists and marked texts can be long."""
+    written = repr(answer)
+    return written if len(written) <= 80 else f"{written[:77]}..."
 
 
 def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwrite_ents: bool) -> None:

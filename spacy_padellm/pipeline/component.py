@@ -234,6 +234,7 @@ class PaDeLLMNER(TrainablePipe):
         if not self.labels:
             raise ValueError(Errors.P011.format(name=self.name))
         self._warn_of_unused_labels(examples)
+        self._warn_of_left_out(examples)
         texts = [example.reference.text for example in examples]
         self.model.initialize(X=(texts, self._prompt_segments()))
 
@@ -247,6 +248,7 @@ class PaDeLLMNER(TrainablePipe):
             for follow in self.scheme.follow(branch, "9") or self.scheme.follow(branch, "1")
         ]
         segments = [*self.scheme.trunk(""), *(branch.question for branch in [*branches, *follows])]
+        segments += [self.scheme.answer(branch, []) for branch in branches if branch.form]
         return list(dict.fromkeys(segment for segment in segments if segment))
 
     def _warn_of_unused_labels(self, examples: Sequence[Example]) -> None:
@@ -257,6 +259,14 @@ class PaDeLLMNER(TrainablePipe):
             warnings.warn(Warnings.W002.format(labels=", ".join(unused)), stacklevel=3)
         if unknown:
             warnings.warn(Warnings.W003.format(labels=", ".join(unknown)), stacklevel=3)
+
+    def _warn_of_left_out(self, examples: Sequence[Example]) -> None:
+        golds = [gold_mentions(example, self.options.spans_key) for example in examples]
+        left_out = [mention for gold in golds for mention in self.scheme.left_out(gold)]
+        if left_out:
+            example = f"{left_out[0].label}: {left_out[0].string!r}"
+            mentions = sum(map(len, golds))
+            warnings.warn(Warnings.W004.format(count=len(left_out), mentions=mentions, example=example), stacklevel=3)
 
     def update(
         self,

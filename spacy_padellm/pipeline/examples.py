@@ -33,4 +33,4 @@ def gold_spans(example: Example, spans_key: str) -> Sequence[Span] | None:
 def gold_mentions(example: Example, spans_key: str) -> list[Mention]:
     """Gold mentions in text order, the longer first at the same start; empty where there is no annotation."""
     spans = sorted(gold_spans(example, spans_key) or (), key=lambda span: (span.start_char, -span.end_char))
-    return [Mention(span.label_, span.text) for span in spans]
+    return [Mention(span.label_, span.text, start=span.start_char) for span in spans]

@@ -65,14 +65,15 @@ def make_padellm_ner(
     """Named entity recognition with a causal LM that decodes all mentions of a text in parallel.
 
     model (Model): "spacy-padellm.CausalLM.v1" or "spacy-padellm.FreshCausalLM.v1".
-    scheme (Scheme): What is asked, e.g. "spacy-padellm.PaDeLLM.v1" with a prompt.
+    scheme (Scheme): What is asked: "spacy-padellm.PaDeLLM.v1", "spacy-padellm.OneStep.v1",
+        "spacy-padellm.AutoRegStruct.v1" or "spacy-padellm.AutoRegAug.v1", with a prompt.
     spans_key (str): All mentions, also nested and overlapping ones, go to `doc.spans[spans_key]`.
     placing (str): Which occurrence a repeated string takes: "ordered", "first", "all" or "strict".
     one_label_per_string (bool): Keep only the best-scored label of a string, as the paper does. Wrong where a string
         may truly carry two labels.
     overwrite_ents (bool): Replace entities that are already there; otherwise they stay, and ours fill the gaps.
     constrain (bool): Hold every mention to the strings of the text.
-    max_answer (int): The most pieces of an answer that is not held to the text.
+    max_answer (int): The most pieces of an answer for which the scheme sets no limit of its own.
     max_row (int): The most pieces fed in one step.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     absent_labels (int | None): How many labels without a mention are asked about a training text, drawn anew each

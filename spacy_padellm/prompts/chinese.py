@@ -33,6 +33,8 @@ LABEL_WORDS = {
 def build_chinese_prompt_v1(*, label_words: dict[str, str] | None = None, repeat_text: int = 1) -> Prompt:
     """The Chinese prompt of PaDeLLM-NER (Lu et al., NeurIPS 2024), plain text without added special tokens.
 
+    The words for the three other schemes are our own.
+
     label_words (dict[str, str] | None): Words in the prompt for label names; they add to and override `LABEL_WORDS`.
     repeat_text (int): How often the text stands in the trunk; the paper has it once.
     RETURNS (Prompt): The prompt.
@@ -46,6 +48,11 @@ def build_chinese_prompt_v1(*, label_words: dict[str, str] | None = None, repeat
         after_label="\n\n<数量>",
         before_ordinal="\n<第",
         after_ordinal="文段>",
+        after_listed="\n\n<文段>",
+        before_labels="指定NER标签:\n",
+        between_labels="、",
+        after_paired="\n\n<实体>",
+        after_marked="\n\n<标注文本>",
         label_words={**LABEL_WORDS, **(label_words or {})},
         repeat_text=repeat_text,
     )

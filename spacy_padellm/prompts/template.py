@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The segments of the PaDeLLM format in one language.
+    """The segments of all formats in one language: a scheme takes those it needs.
 
     before_text (str): Segment in front of the text.
     after_text (str): Segment behind the text.
@@ -16,6 +16,11 @@ class Prompt:
     after_label (str): Rest of that question; the count is answered behind it.
     before_ordinal (str): Start of the question about a mention, up to its ordinal.
     after_ordinal (str): Rest of that question; the mention is answered behind it.
+    after_listed (str): In place of `after_label` where a list of mentions is answered behind it (OneStep).
+    before_labels (str): Start of a question about all labels, up to their words.
+    between_labels (str): What stands between the words of two labels.
+    after_paired (str): Rest of that question where pairs of label and mention are answered behind it (AutoRegStruct).
+    after_marked (str): Rest of that question where the marked text is answered behind it (AutoRegAug).
     label_words (Mapping[str, str]): Words in the prompt for label names; a label that is not listed stands for itself.
     repeat_text (int): How often the text stands in the trunk. A decoder reads from left to right, so only a second
         reading lets a word see what comes after it; every question shares the cost.
@@ -27,6 +32,11 @@ class Prompt:
     after_label: str
     before_ordinal: str
     after_ordinal: str
+    after_listed: str
+    before_labels: str
+    between_labels: str
+    after_paired: str
+    after_marked: str
     label_words: Mapping[str, str] = field(default_factory=dict)
     repeat_text: int = 1
 
@@ -41,6 +51,15 @@ class Prompt:
 
     def ask_label(self, words: str) -> str:
         return f"{self.before_label}{words}{self.after_label}"
+
+    def ask_list(self, words: str) -> str:
+        return f"{self.before_label}{words}{self.after_listed}"
+
+    def ask_pairs(self, words: Iterable[str]) -> str:
+        return f"{self.before_labels}{self.between_labels.join(words)}{self.after_paired}"
+
+    def ask_marked(self, words: Iterable[str]) -> str:
+        return f"{self.before_labels}{self.between_labels.join(words)}{self.after_marked}"
 
     def ask_mention(self, ordinal: int) -> str:
         return f"{self.before_ordinal}{ordinal}{self.after_ordinal}"

@@ -40,7 +40,7 @@ class PaDeLLM:
     def words(self, label: str) -> str:
         return self.prompt.words(label)
 
-    def ask(self, labels: Mapping[str, str]) -> list[Branch]:
+    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
         closer = self.prompt.ask_mention(1)
         # A model that has not learnt to count may write digits for ever; two pieces more than the highest count has
         # digits leave room for a blank in front and still show that the count is too high.
@@ -86,6 +86,9 @@ class PaDeLLM:
         order = {label: place for place, label in enumerate(counts)}
         mentions.sort(key=lambda mention: (order[mention.label], mention.ordinal))
         return Reading(tuple(mentions), counts, tuple(unreadable), tuple(over_limit))
+
+    def left_out(self, gold: Sequence[Mention]) -> list[Mention]:
+        return []
 
 
 def build_padellm_v1(*, prompt: Prompt, max_mentions: int = 99) -> PaDeLLM:

@@ -32,7 +32,8 @@ class Placement:
 
     spans (tuple[Placed, ...]): In text order, the longer first at the same start; nested and overlapping ones too.
         No two have the same start, end and label.
-    unplaced (tuple[Mention, ...]): Mentions whose string stands nowhere in the text on token borders.
+    unplaced (tuple[Mention, ...]): Mentions whose string stands nowhere in the text on token borders, or not where
+        they say.
     surplus (tuple[Mention, ...]): Repeats of a string beyond the occurrences it may take: all that the text
         has, or the first one only under the policy `first`.
     filled (int): Number of spans that are left-over occurrences filled in, not places of a mention's own.
@@ -47,8 +48,9 @@ class Placement:
 def place(mentions: Sequence[Mention], text: str, borders: Borders, policy: Policy = "ordered") -> Placement:
     """Give the mentions of one text their places.
 
-    Equal strings are counted per label, so two labels with the same string both begin at its first occurrence. A
-    left-over occurrence that is filled in carries the best-scored mention of its label and string.
+    A mention that says where it begins takes that place or none. The others take the occurrences that are left. Equal
+    strings are counted per label, so two labels with the same string both begin at its first occurrence. A left-over
+    occurrence that is filled in carries the best-scored mention of its label and string.
 
     mentions (Sequence[Mention]): In the order label asked, then ordinal, as a scheme reads them.
     text (str): The text that the mentions were predicted for.
@@ -59,17 +61,17 @@ def place(mentions: Sequence[Mention], text: str, borders: Borders, policy: Poli
     """
     if policy not in POLICIES:
         raise ValueError(Errors.P130.format(policy=policy, policies=", ".join(POLICIES)))
-    groups = _group(mentions)
-    labels_per_string = Counter(string for _, string in groups)
-    spans: list[Placed] = []
-    unplaced: list[Mention] = []
-    surplus: list[Mention] = []
+    spans, unplaced, surplus = _place_located(mentions, text, borders)
+    taken = {(span.mention.label, span.start, span.end) for span in spans}
+    groups = _group(mention for mention in mentions if mention.start is None)
+    labels_per_string = Counter(string for _, string in _group(mentions))
     filled = 0
-    for (_, string), repeats in groups.items():
-        places = occurrences(text, borders, string)
-        if not places:
+    for (label, string), repeats in groups.items():
+        everywhere = occurrences(text, borders, string)
+        if not everywhere:
             unplaced.extend(repeats)
             continue
+        places = [(start, end) for start, end in everywhere if (label, start, end) not in taken]
         if policy == "first":
             places = places[:1]
         spans.extend(Placed(mention, *place) for mention, place in zip(repeats, places, strict=False))
@@ -81,6 +83,28 @@ def place(mentions: Sequence[Mention], text: str, borders: Borders, policy: Poli
             filled += len(left_over)
     spans.sort(key=lambda span: (span.start, -span.end))
     return Placement(spans=tuple(spans), unplaced=tuple(unplaced), surplus=tuple(surplus), filled=filled)
+
+
+def _place_located(
+    mentions: Iterable[Mention], text: str, borders: Borders
+) -> tuple[list[Placed], list[Mention], list[Mention]]:
+    """The mentions that say where they begin: placed, not on borders or not their string, and said twice."""
+    spans: dict[tuple[int, int, str], Placed] = {}
+    unplaced: list[Mention] = []
+    surplus: list[Mention] = []
+    for mention in mentions:
+        start = mention.start
+        if start is None:
+            continue
+        end = start + len(mention.string)
+        found = start in borders.starts and end in borders.ends and text[start:end] == mention.string
+        if not found or not mention.string or mention.string != mention.string.strip():
+            unplaced.append(mention)
+        elif (start, end, mention.label) in spans:
+            surplus.append(mention)
+        else:
+            spans[start, end, mention.label] = Placed(mention, start, end)
+    return list(spans.values()), unplaced, surplus
 
 
 def flat(spans: Iterable[Placed]) -> tuple[Placed, ...]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spacy_padellm.engine.growth import check_length
+from spacy_padellm.engine.growth import check_length, spell_answer
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.training.copying import CopyTask
 from spacy_padellm.tree.tree import Tree
@@ -77,7 +77,7 @@ def grow_gold(
     trunk = growth.tree.add(ROOT, cut)
     if text_weight:
         growth.targets |= dict.fromkeys(enumerate(cut[1:]), text_weight)
-    for branch in scheme.ask(labels):
+    for branch in scheme.ask(labels, text):
         growth.ask(branch, trunk, opened=False)
     if copy_task is not None:
         question, answer = pieces.encode(copy_task)
@@ -105,7 +105,7 @@ class _GoldGrowth:
         """Grow a question with all under it. Returns the number of last questions."""
         question = self._pieces.question(branch.question)
         text = self._scheme.answer(branch, self._gold)
-        answer = self._pieces.encode([text])[0]
+        answer = spell_answer(branch, text, self._pieces)
         asked = self.tree.add(parent, question)
         answered = self.tree.add(asked, answer)
         follows = self._scheme.follow(branch, text)

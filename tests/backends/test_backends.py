@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,11 @@ from spacy_padellm.backends.replay import replay_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
 from spacy_padellm.prompts.chinese import build_chinese_prompt_v1
 from spacy_padellm.prompts.english import build_english_prompt_v1
+from spacy_padellm.schemes.augmented import AutoRegAug
+from spacy_padellm.schemes.one_step import OneStep
 from spacy_padellm.schemes.padellm import PaDeLLM
-from spacy_padellm.types import Mention
+from spacy_padellm.schemes.structured import AutoRegStruct
+from spacy_padellm.types import Finish, Mention
 from tests.checkpoints import GOLD, LABELS, TOKENIZERS, build_lm, build_model, gold_mentions, pieces_of, trained_lm
 
 SCHEME = PaDeLLM(build_english_prompt_v1())
@@ -109,3 +113,56 @@ def test_a_text_may_hold_the_prompts_markers():
 def test_no_labels_no_answers():
     lm = build_lm("llama", pieces_of("gpt2"))
     assert answer_texts(lm, SCHEME, {}, TEXTS[:2], decoding=Decoding(), counters=Counters()) == [[], []]
+
+
+PROMPT = build_english_prompt_v1()
+WITH_FORMS = [OneStep(PROMPT), AutoRegStruct(PROMPT), AutoRegAug(PROMPT)]
+
+
+def located(text: str, mentions: list[Mention]) -> list[Mention]:
+    """Mentions with their places: the first behind the one before."""
+    found, place = [], 0
+    for mention in mentions:
+        start = text.index(mention.string, place)
+        place = start + len(mention.string)
+        found.append(replace(mention, start=start))
+    return found
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
+@pytest.mark.parametrize("constrain", [True, False], ids=["held", "free"])
+def test_replay_gives_gold_back_in_every_scheme(tokenizer, scheme, constrain):
+    """One answer for each question, as long as the gold answer is: longer than the limit of free answers."""
+    lm = build_lm("llama", pieces_of(tokenizer))
+    gold = [located(text.string, mentions) for text, mentions in zip(TEXTS, gold_mentions(), strict=True)]
+    counters = Counters()
+    decoding = Decoding(constrain=constrain, max_answer=2)
+    answered = replay_texts(lm, scheme, LABELS, TEXTS, gold, decoding=decoding, counters=counters)
+    pieces = 0
+    for answers, mentions in zip(answered, gold, strict=True):
+        reading = scheme.read(answers)
+        assert strings(reading.mentions) == strings(mentions)
+        assert (reading.unreadable, reading.over_limit) == ((), ())
+        for branch, answer in answers:
+            assert (answer.text, answer.finish) == (scheme.answer(branch, mentions), Finish.END)
+            pieces += len(lm.pieces.answer(branch.form.cut(answer.text)))
+    assert counters.answer_pieces == pieces
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
+def test_a_random_model_answers_with_strings_of_the_text(tokenizer, scheme):
+    """Held to the text, in any batch; what reaches the limit keeps what is complete of it."""
+    lm = build_lm("llama", pieces_of(tokenizer), seed=3, initializer_range=0.1)
+    texts = [*TEXTS, Text('"a" (b) [c | d] \\', [(0, 1), (1, 2), (2, 3), (4, 7), (8, 10), (10, 15), (16, 17)])]
+    together = answer_texts(lm, scheme, LABELS, texts, decoding=Decoding(), counters=Counters())
+    assert any(scheme.read(answers).mentions for answers in together)
+    for text, answers in zip(texts, together, strict=True):
+        (alone,) = answer_texts(lm, scheme, LABELS, [text], decoding=Decoding(), counters=Counters())
+        assert [answer.text for _, answer in alone] == [answer.text for _, answer in answers]
+        reading = scheme.read(answers)
+        ends = {end for _, end in text.borders}
+        inside = {text.string[start:end] for start, _ in text.borders for end in ends if end > start}
+        assert {mention.string for mention in reading.mentions} <= inside
+        assert all(answer.finish is Finish.END for _, answer in answers) == (reading.unreadable == ())

@@ -60,3 +60,13 @@ def test_a_second_reading_of_the_text_adds_its_pieces(docs_path: Path, capsys: p
 def test_the_models_own_answers(docs_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = run(capsys, "--docs", str(docs_path), "--answers", "model", "--limit", "1")
     assert (own["docs"], own["answers"]) == (1, "model")
+
+
+@pytest.mark.parametrize("scheme", ["one_step", "structured", "augmented"])
+def test_the_other_schemes_are_replayed_too(docs_path: Path, capsys: pytest.CaptureFixture[str], scheme: str) -> None:
+    """One question for each label, or one for all; the answers are longer, and so take more steps."""
+    ours = run(capsys, "--docs", str(docs_path))
+    other = run(capsys, "--docs", str(docs_path), "--scheme", scheme)
+    assert (other["scheme"], other["docs"]) == (scheme, 2)
+    assert float(str(other["answer_pieces_per_doc"])) > float(str(ours["answer_pieces_per_doc"]))
+    assert float(str(other["steps_per_doc"])) > float(str(ours["steps_per_doc"]))

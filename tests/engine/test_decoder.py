@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from spacy_padellm.engine.decoder import Counters, Decoding, decode
+from spacy_padellm.engine.form import FormConstraint
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.prompts.english import build_english_prompt_v1
+from spacy_padellm.schemes.augmented import AutoRegAug
+from spacy_padellm.schemes.one_step import OneStep
 from spacy_padellm.schemes.padellm import PaDeLLM
+from spacy_padellm.schemes.structured import AutoRegStruct
 from spacy_padellm.types import Answer, Answered, Branch, Finish
 from tests.checkpoints import GOLD, LABELS, TOKENIZERS, build_lm, build_model, gold_mentions, pieces_of, trained_lm
 
@@ -128,6 +132,34 @@ def test_decoding_equals_the_slow_form(pair, constrain):
         if branch.copies
     ]
     assert all(inside and ended for inside, ended in mentions) == constrain
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "scheme", [OneStep(PROMPT), AutoRegStruct(PROMPT), AutoRegAug(PROMPT)], ids=lambda s: type(s).__name__
+)
+def test_held_answers_with_a_form_equal_the_slow_form(pair, scheme):
+    """Each piece is the likeliest of those that the form and the text allow, in the model's own attention."""
+    lm, own = pair
+    text, borders, limit = TEXTS[1], borders_of(TEXTS[1]), 12
+    branches = [replace(branch, limit=limit) for branch in scheme.ask({"A": "per", "B": "a club"}, text)]
+    request = Request(text, scheme.trunk(text), branches, scheme.follow, borders)
+    (got,) = run(lm, [request])[0]
+    trunk = [*lm.pieces.start, *(piece for cut in lm.pieces.encode(scheme.trunk(text)) for piece in cut)]
+    for branch, answer in got:
+        constraint = FormConstraint(branch.form, text, borders, lm.pieces)
+        ids, state, log_probability, size = [*trunk, *lm.pieces.question(branch.question)], constraint.start, 0.0, 0
+        while size < limit:
+            following, may_end = constraint.allowed(state)
+            scores = torch.log_softmax(own.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1], dim=-1)
+            best = max([*following, *[lm.pieces.end] * may_end], key=lambda piece: scores[piece].item())
+            if best == lm.pieces.end:
+                break
+            ids, state, size = [*ids, best], constraint.advance(state, best), size + 1
+            log_probability += scores[best].item()
+        finish = Finish.LIMIT if size == limit else Finish.END
+        assert (answer.text, answer.n_pieces, answer.finish) == (constraint.string(state), size, finish)
+        assert answer.probability == pytest.approx(math.exp(log_probability), rel=1e-3, abs=1e-9)
 
 
 def test_one_document_equals_many_in_any_order_and_any_row(pair):

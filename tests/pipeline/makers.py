@@ -152,7 +152,7 @@ def answering(monkeypatch: Any, script: Script | Callable[[str], Script]) -> Ite
         answered = []
         for text in texts:
             lines = script(text.string) if callable(script) else script
-            waiting: list[Branch] = list(scheme.ask(labels))
+            waiting: list[Branch] = list(scheme.ask(labels, text.string))
             done: list[Answered] = []
             while waiting:
                 branch = waiting.pop(0)

@@ -263,9 +263,9 @@ def lost(nlp: Language, monkeypatch: pytest.MonkeyPatch, script: Script, texts: 
 @pytest.mark.parametrize(
     ("script", "what", "example"),
     [
-        ({("city", 0): "many"}, "2 unreadable counts", "city: 'many'"),
-        ({("city", 0): "07"}, "2 unreadable counts", "city: '07'"),
-        ({("city", 0): ""}, "2 unreadable counts", "city: ''"),
+        ({("city", 0): "many"}, "2 unreadable answers", "city: 'many'"),
+        ({("city", 0): "07"}, "2 unreadable answers", "city: '07'"),
+        ({("city", 0): ""}, "2 unreadable answers", "city: ''"),
         ({("city", 0): "250"}, "2 counts over the limit", "city: 250"),
         ({("city", 0): "1", ("city", 1): "Rome"}, "2 mentions that do not stand in the text", "city: 'Rome'"),
         ({("city", 0): "1", ("city", 1): "Par"}, "2 mentions that do not stand in the text", "city: 'Par'"),
@@ -302,7 +302,7 @@ def test_a_stream_without_end_tells_what_was_lost(trained: Callable[..., Languag
             next(stream)
         told = [str(warning.message) for warning in caught]
         stream.close()
-    assert [text.split(": ")[1] for text in told] == ["4 unreadable counts. For instance city"] * 2
+    assert [text.split(": ")[1] for text in told] == ["4 unreadable answers. For instance city"] * 2
 
 
 def test_label_that_is_not_asked_about_is_never_found(trained: Callable[..., Language]):

@@ -13,6 +13,9 @@ def test_english():
     assert prompt.ask_label("person") == "entity type:\nperson\n\n<num>"
     assert prompt.ask_mention(1) == "\n<mention 1>"
     assert prompt.ask_mention(12) == "\n<mention 12>"
+    assert prompt.ask_list("person") == "entity type:\nperson\n\n<mentions>"
+    assert prompt.ask_pairs(["person", "place"]) == "entity types:\nperson, place\n\n<entities>"
+    assert prompt.ask_marked(["person", "place"]) == "entity types:\nperson, place\n\n<marked text>"
 
 
 def test_chinese():
@@ -21,6 +24,9 @@ def test_chinese():
     assert prompt.ask_label("人名") == "指定NER标签:\n人名\n\n<数量>"
     assert prompt.ask_mention(1) == "\n<第1文段>"
     assert prompt.ask_mention(12) == "\n<第12文段>"
+    assert prompt.ask_list("人名") == "指定NER标签:\n人名\n\n<文段>"
+    assert prompt.ask_pairs(["人名", "地名"]) == "指定NER标签:\n人名、地名\n\n<实体>"
+    assert prompt.ask_marked(["人名", "地名"]) == "指定NER标签:\n人名、地名\n\n<标注文本>"
 
 
 @pytest.mark.parametrize("build", [build_english_prompt_v1, build_chinese_prompt_v1])
@@ -61,5 +67,6 @@ def test_label_words_given_are_not_shared():
 
 
 def test_a_prompt_of_ones_own():
-    prompt = Prompt("<", ">", "[", "]", "{", "}")
+    prompt = Prompt("<", ">", "[", "]", "{", "}", "/", "(", "+", ")", "*")
     assert (prompt.trunk("t"), prompt.ask_label("l"), prompt.ask_mention(3)) == (("<", "t", ">"), "[l]", "{3}")
+    assert (prompt.ask_list("l"), prompt.ask_pairs(["l", "m"]), prompt.ask_marked(["l"])) == ("[l/", "(l+m)", "(l*")

@@ -34,10 +34,16 @@ def slices(text):
 
 
 @st.composite
-def predicted(draw):
+def predicted(draw, *, located=False):
     text, offsets = draw(tokenised())
+    starts = [None, *range(len(text) + 1)] if located else [None]
     mention = st.builds(
-        Mention, st.sampled_from(LABELS), slices(text), st.integers(1, 9), st.floats(0, 1, allow_nan=False)
+        Mention,
+        st.sampled_from(LABELS),
+        slices(text),
+        st.integers(1, 9),
+        st.floats(0, 1, allow_nan=False),
+        start=st.sampled_from(starts),
     )
     mentions = draw(st.lists(mention, max_size=10))
     return text, offsets, sorted(mentions, key=lambda mention: mention.label)
@@ -64,7 +70,7 @@ def test_occurrences_equal_the_specification(data):
 
 
 @steady
-@given(predicted(), st.sampled_from(POLICIES))
+@given(st.booleans().flatmap(lambda located: predicted(located=located)), st.sampled_from(POLICIES))
 def test_places_are_on_borders_once_and_every_mention_is_accounted_for(prediction, policy):
     text, offsets, mentions = prediction
     borders = Borders.from_tokens(text, offsets)

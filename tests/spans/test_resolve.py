@@ -173,3 +173,56 @@ def test_one_label_per_string(given, dropped):
     kept, gone = one_label_per_string(before)
     assert gone == tuple(before[i] for i in dropped)
     assert kept == tuple(mention for i, mention in enumerate(before) if i not in dropped)
+
+
+# Mentions that say where they begin
+
+
+def test_an_empty_mention_has_no_place_between_tokens_that_touch():
+    borders = Borders.from_tokens("ab", [(0, 1), (1, 2)])
+    assert place([Mention(A, "", start=1)], "ab", borders).unplaced == (Mention(A, "", start=1),)
+
+
+def located(*given, policy="strict", text=REPEATS):
+    borders = Borders.from_tokens(text, [match.span() for match in re.finditer(r"\S+", text)])
+    return place([Mention(label, string, start=start) for label, string, start in given], text, borders, policy)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_place_that_is_known_is_taken_and_nothing_is_filled_in(policy):
+    placement = located((A, "a", 8), (B, "b a b", 2), policy=policy)
+    assert offsets(placement.spans) == [(2, 7, B), (8, 9, A)]
+    assert (placement.filled, placement.unplaced, placement.surplus) == (0, (), ())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("string, start", [("a", 2), ("a", 1), ("a ", 0), ("ab", 0), ("a", 99), ("", 0), ("a", -1)])
+def test_a_mention_that_does_not_stand_where_it_says_is_unplaced(policy, string, start):
+    placement = located((A, string, start), policy=policy)
+    assert (placement.spans, placement.surplus) == ((), ())
+    assert placement.unplaced == (Mention(A, string, start=start),)
+
+
+def test_a_place_that_is_said_twice_is_surplus():
+    placement = located((A, "a", 4), (A, "a", 4), (B, "a", 4))
+    assert offsets(placement.spans) == [(4, 5, A), (4, 5, B)]
+    assert placement.surplus == (Mention(A, "a", start=4),)
+
+
+@pytest.mark.parametrize(
+    "policy, expected", [("strict", [0, 4]), ("first", [0, 4]), ("ordered", [0, 4, 8]), ("all", [0, 4, 8])]
+)
+def test_others_take_the_occurrences_that_are_left(policy, expected):
+    placement = located((A, "a", 0), (A, "a", None), policy=policy)
+    assert [span.start for span in placement.spans] == expected
+    assert placement.unplaced == placement.surplus == ()
+
+
+def test_others_find_no_occurrence_left():
+    placement = located((A, "b", 2), (A, "b", 6), (A, "b", None))
+    assert placement.surplus == (Mention(A, "b"),)
+    assert placement.unplaced == ()
+
+
+def test_a_string_with_two_labels_is_not_filled_in_whoever_is_located():
+    assert offsets(located((A, "a", 8), (B, "a", None), policy="ordered").spans) == [(0, 1, B), (8, 9, A)]

@@ -12,15 +12,19 @@ from spacy_padellm.engine.decoder import Counters, Decoding, decode
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.prompts.english import build_english_prompt_v1
+from spacy_padellm.schemes.augmented import AutoRegAug
+from spacy_padellm.schemes.one_step import OneStep
 from spacy_padellm.schemes.padellm import PaDeLLM
+from spacy_padellm.schemes.structured import AutoRegStruct
 from spacy_padellm.training.batching import rows_of
 from spacy_padellm.training.copying import MOST_WORDS, CopyTask, draw_copy_task
 from spacy_padellm.training.loss import row_loss
 from spacy_padellm.training.targets import TargetTree, grow_gold
-from spacy_padellm.types import Mention
+from spacy_padellm.types import Finish, Mention
 from tests.checkpoints import GOLD, LABELS, TOKENIZERS, build_lm, build_model, gold_mentions, pieces_of
 
 SCHEME = PaDeLLM(build_english_prompt_v1())
+WITH_FORMS = [scheme(build_english_prompt_v1()) for scheme in (OneStep, AutoRegStruct, AutoRegAug)]
 
 
 def spelled(target: TargetTree, pieces: Pieces) -> dict[tuple[str, str], float]:
@@ -144,6 +148,30 @@ def test_what_is_trained_is_what_is_asked(tokenizer):
     counters = Counters()
     decode(lm, [request], Decoding(), counters)
     assert counters.pieces == len(trained)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
+def test_what_is_trained_is_what_is_asked_in_every_scheme(tokenizer, scheme):
+    """Piece by piece: the targets are the answers, cut by their forms, and their ends."""
+    lm = build_lm("llama", pieces_of(tokenizer))
+    text, gold = 'Ann (PER) left "Japan"', [Mention("PER", "Ann", 1, start=0), Mention("LOC", '"Japan"', 1, start=15)]
+    target = grow_gold(scheme, LABELS, text, gold, lm.pieces)
+    script = lambda branch: scheme.answer(branch, gold)  # noqa: E731
+    request = Request(text, scheme.trunk(text), scheme.ask(LABELS, text), scheme.follow, (), script)
+    counters = Counters()
+    (answers,) = decode(lm, [request], Decoding(), counters)
+    assert counters.pieces == len(target.tree)
+    assert {answer.finish for _, answer in answers} == {Finish.END}
+    paths = {
+        (*(target.tree.pieces[at] for at in target.tree.path(int(node))), int(piece))
+        for node, piece in zip(target.nodes, target.pieces, strict=True)
+    }
+    trunk = [*lm.pieces.start, *(piece for cut in lm.pieces.encode(scheme.trunk(text)) for piece in cut)]
+    for branch, answer in answers:
+        cut = lm.pieces.answer(branch.form.cut(answer.text))
+        assert (*trunk, *lm.pieces.question(branch.question), *cut, lm.pieces.end) in paths
+    assert target.weight == len(paths)
 
 
 def test_labels_with_the_same_words_share_their_question():
