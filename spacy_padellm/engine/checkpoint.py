@@ -88,12 +88,12 @@ def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device
         )
     except _BROKEN as error:
         raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
-    check_complete(told["missing_keys"], "model", reference.name)
+    check_complete(told["missing_keys"], reference.name)
     return model.to(device).eval()
 
 
-def check_complete(missing: Iterable[str], what: str, name: object) -> None:
-    """transformers and peft give weights that a file lacks random values, and say so in passing.
+def check_complete(missing: Iterable[str], name: str) -> None:
+    """transformers gives weights that a file lacks random values, and says so in passing.
 
     RAISES (ValueError): P027 if any weight is missing.
     """
@@ -101,7 +101,7 @@ def check_complete(missing: Iterable[str], what: str, name: object) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         reason = f"its files lack the weights {', '.join(names[:3])}{more}"
-        raise ValueError(Errors.P027.format(what=what, name=name, reason=reason))
+        raise ValueError(Errors.P027.format(what="model", name=name, reason=reason))
 
 
 def load_pieces(reference: Reference) -> Pieces:

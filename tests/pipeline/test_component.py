@@ -422,3 +422,18 @@ def test_tokenizer_that_cannot_be_used_p020():
 
     with pytest.raises(ValueError, match=r"\[P020\].*Slow"):
         Pieces(Slow())  # type: ignore[arg-type]
+
+
+def test_label_with_a_lone_surrogate_p015():
+    nlp = blank()
+    with pytest.raises(ValueError, match=r"\[P015\]"):
+        ours(nlp).add_label("a\ud800")
+    assert ours(nlp).labels == ()
+
+
+@pytest.mark.parametrize("words", [3, "", " ", ["city"], "a\ud800"])
+def test_label_words_that_are_none_p016(words: Any):
+    nlp = blank()
+    with pytest.raises(ValueError, match=r"\[P016\].*'city'"):
+        ours(nlp).add_label("city", words)
+    assert ours(nlp).labels == ()
