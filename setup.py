@@ -25,9 +25,11 @@ REQUIRES = [
 # spacy-transformers 1.4 holds transformers below 4.53.3, so whoever wants transformers 5 must be able to do without.
 SPACY_TRANSFORMERS = ["spacy-transformers>=1.4,<1.5"]
 
-# `spacy package` calls build. sentencepiece and protobuf: tests make a Llama tokenizer of the SentencePiece family.
+# `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
+# Llama tokenizer of the SentencePiece family.
 TEST = [
     "build>=1.2",
+    "matplotlib>=3.8",
     "pytest>=8.3",
     "hypothesis>=6.100",
     "sentencepiece>=0.2",

@@ -25,6 +25,7 @@ from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
 from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
 from spacy_padellm.pipeline.options import Options
+from spacy_padellm.schemes.segments import prompt_segments
 from spacy_padellm.training.copying import draw_copy_task
 from spacy_padellm.training.targets import TargetTree, grow_gold
 from spacy_padellm.types import Mention, Scheme
@@ -236,20 +237,7 @@ class PaDeLLMNER(TrainablePipe):
         self._warn_of_unused_labels(examples)
         self._warn_of_left_out(examples)
         texts = [example.reference.text for example in examples]
-        self.model.initialize(X=(texts, self._prompt_segments()))
-
-    def _prompt_segments(self) -> list[str]:
-        """The segments that stand in most trees: around a text, the questions about labels and a few mentions."""
-        branches = self.scheme.ask(self._label_words())
-        # As many mentions as have a digit of their own, or one where the scheme's limit is lower.
-        follows = [
-            follow
-            for branch in branches
-            for follow in self.scheme.follow(branch, "9") or self.scheme.follow(branch, "1")
-        ]
-        segments = [*self.scheme.trunk(""), *(branch.question for branch in [*branches, *follows])]
-        segments += [self.scheme.answer(branch, []) for branch in branches if branch.form]
-        return list(dict.fromkeys(segment for segment in segments if segment))
+        self.model.initialize(X=(texts, prompt_segments(self.scheme, self._label_words())))
 
     def _warn_of_unused_labels(self, examples: Sequence[Example]) -> None:
         used = {span.label_ for eg in examples for span in gold_spans(eg, self.options.spans_key) or ()}

@@ -13,6 +13,7 @@ from confection import Config, ConfigValidationError
 from spacy.util import registry
 
 from spacy_padellm.pipeline.factory import DEFAULT_CONFIG
+from spacy_padellm.schemes.segments import prompt_segments
 from tests.pipeline.makers import FRESH, blank, examples, ours
 
 LABELS_FILE = Path(__file__).parents[2] / "project" / "assets" / "snips" / "other_intents" / "labels.json"
@@ -187,9 +188,7 @@ def test_prompt_of_another_kind_p001():
 @pytest.mark.parametrize("limit", [1, 5, 99])
 def test_mention_questions_are_cut_alike_whatever_the_limit(limit: int):
     scheme = {"@misc": "spacy-padellm.PaDeLLM.v1", "prompt": PROMPT, "max_mentions": limit}
-    nlp = blank(scheme=scheme)
-    ours(nlp).add_label("city")
-    assert "\n<mention 1>" in ours(nlp)._prompt_segments()
+    assert "\n<mention 1>" in prompt_segments(ours(blank(scheme=scheme)).scheme, {"city": "city"})
 
 
 def test_all_registered_functions_are_tried():

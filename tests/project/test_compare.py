@@ -1,0 +1,163 @@
+"""The workflow `compare`: the schemes under equal conditions, and what is drawn of it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import Doc, DocBin, Span
+
+
+def run(project, *args):
+    return subprocess.run([sys.executable, *map(str, args)], cwd=project, capture_output=True, text=True, timeout=600)
+
+
+def figures(name, seed, f, *, interval=None, ms=10.0):
+    """A row of compare.json with little in it."""
+    spans = {"f": f, **({"interval": {"f": interval}} if interval else {})}
+    quality = {"spans": spans, "strings": {"set": {"f": f}}, "counts": {"all": 90.0, "nonzero": 80.0}}
+    speed = {"ms_per_doc": {"1": ms, "16": ms / 4}}
+    return {
+        "name": name,
+        "seed": seed,
+        "path": f"{name}/model-best",
+        "training": {},
+        "quality": quality,
+        "speed": speed,
+    }
+
+
+@pytest.fixture
+def gold_path(tmp_path):
+    nlp = spacy.blank("en")
+    docs = [nlp.make_doc("Ada met <b>Hugo</b>"), nlp.make_doc("in Paris")]
+    docs[0].ents = [Span(docs[0], 0, 1, "PER")]
+    DocBin(docs=docs).to_disk(tmp_path / "test.spacy")
+    return tmp_path / "test.spacy"
+
+
+def test_a_plot_says_what_it_is_given_and_always_the_same(scripts):
+    from plots import Bar, draw_bars
+
+    bars = {"one": {"A": Bar(93.0, 90.0, 95.0), "B": Bar(80.0)}, "two": {"B": Bar(70.0)}}
+    drawn = draw_bars(bars, title="F of <spans>", unit="F")
+    assert drawn.startswith("<svg") and drawn == draw_bars(bars, title="F of <spans>", unit="F")
+    for word in ("A", "B", "one", "two", "F of &lt;spans&gt;"):
+        assert f">{word}</text>" in drawn
+    higher = {**bars, "two": {"B": Bar(71.0)}}
+    assert draw_bars(higher, title="F of <spans>", unit="F") != drawn
+    assert draw_bars(bars, title="F of <spans>", unit="F", logarithmic=True) != drawn
+
+
+def test_bars_are_means_over_seeds_with_their_range(scripts):
+    from draw_report import COLUMNS, bar_of
+    from plots import Bar
+
+    path = COLUMNS["span F"]
+    one, other = figures("padellm", 0, 80.0, interval=[75.0, 84.0]), figures("padellm", 1, 90.0)
+    assert bar_of([one], path) == Bar(80.0, 75.0, 84.0)
+    assert bar_of([one, other], path) == Bar(85.0, 80.0, 90.0)
+    assert bar_of([other], path) == Bar(90.0)
+    assert bar_of([other], COLUMNS["steps"]) is None
+
+
+def test_page_gathers_every_data_set(scripts, tmp_path, gold_path, monkeypatch):
+    import draw_report
+
+    found = tmp_path / "padellm"
+    found.mkdir()
+    nlp = spacy.blank("en")
+    docs = [nlp.make_doc("Ada met <b>Hugo</b>"), nlp.make_doc("in Paris")]
+    docs[0].ents = [Span(docs[0], 1, 2, "PER")]
+    DocBin(docs=docs).to_disk(found / "found.spacy")
+    about = {"machine": "m", "threads": "1", "commit": "c", "versions": {}, "command": "python compare.py"}
+    for data_set, f in (("first", 81.25), ("second", 63.5)):
+        rows = [figures("padellm", 0, f), figures("mine", None, 50.0, ms=1234.5)]
+        rows[0]["path"] = str(found / "model-best")
+        told = {"data_set": data_set, "test": str(gold_path), "pipelines": rows, "surroundings": about}
+        (tmp_path / "m" / data_set).mkdir(parents=True)
+        srsly.write_json(tmp_path / "m" / data_set / "compare.json", told)
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "m"), str(tmp_path / "out" / "page.html"), "--texts", "1"])
+    draw_report.main()
+    html = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+    for word in ("first", "second", "PaDeLLM", "mine", "81.2", "63.5", "1,234.5", "python compare.py"):
+        assert word in html, word
+    assert "&lt;b&gt;" in html and "<b>" not in html
+    assert html.count('class="entity wrong"') == 2, "one text of each data set"
+    assert html.count("<svg") == len(draw_report.PLOTS) == len(list((tmp_path / "out").glob("*.svg")))
+
+
+def test_page_needs_something_to_show(scripts, project, tmp_path):
+    done = run(project, "project/scripts/draw_report.py", tmp_path, tmp_path / "page.html")
+    assert done.returncode == 1 and "run compare.py first" in " ".join(done.stdout.split())
+
+
+def test_speed_is_measured_on_every_pipeline_and_batch_size(scripts):
+    from compare import cost, speed
+
+    nlp = spacy.blank("en")
+    told = speed([nlp, nlp], ["a b", "c"], [1, 2], runs=1)
+    assert [sorted(one["ms_per_doc"]) for one in told] == [["1", "2"]] * 2
+    assert all(value > 0 for one in told for value in one["ms_per_doc"].values())
+    assert cost(nlp, ["a"]) == {}
+
+
+def test_what_was_found_is_kept_until_the_pipeline_is_newer(scripts, tmp_path, gold_path):
+    from compare import FOUND, RECORD, Contender, annotate
+
+    class Counted:
+        """A pipeline that says how often it ran."""
+
+        def __init__(self):
+            self.vocab, self.runs = spacy.blank("en").vocab, 0
+
+        def pipe(self, texts):
+            self.runs += 1
+            return [Doc(self.vocab, words=text.split(), spaces=[True, False]) for text in texts]
+
+    nlp = Counted()
+    gold = list(DocBin().from_disk(gold_path).get_docs(nlp.vocab))[1:]
+    record = tmp_path / RECORD
+    record.write_text("{}")
+    kept = Contender("padellm", 0, str(tmp_path / "model-best"), {}, tmp_path / FOUND)
+    for newer, runs in ((0, 1), (0, 1), (5, 2)):
+        moment = record.stat().st_mtime + newer
+        if newer:
+            os.utime(record, (moment, moment + 10))
+        assert [doc.text for doc in annotate(kept, nlp, gold)] == ["in Paris"]
+        assert nlp.runs == runs
+    other = Contender("mine", None, "mine", {}, None)
+    annotate(other, nlp, gold)
+    annotate(other, nlp, gold)
+    assert nlp.runs == 4
+
+
+@pytest.mark.slow
+def test_whole_workflow_on_ten_sentences(project):
+    """As a user runs it; what is trained is not trained again, and one that is gone is."""
+    folder = project / "project"
+    command = ["-m", "spacy", "project", "run", "compare", ".", "--vars.limit", "10", "--vars.updates", "2"]
+    done = run(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((folder / "metrics" / "snips_screening" / "compare.json").read_text())
+    assert [row["name"] for row in told["pipelines"]] == ["padellm", "one_step", "structured", "augmented", "ner"]
+    schemes = [row for row in told["pipelines"] if row["name"] != "ner"]
+    assert all(row["speed"]["steps_per_doc"] > 0 for row in schemes)
+    assert all(row["training"]["cpu_seconds"] > 0 for row in told["pipelines"])
+    assert ["against_padellm" in row for row in told["pipelines"]] == [False, True, True, True, True]
+    commands = {row["name"]: row["training"]["command"] for row in schemes}
+    differing = {index for index, part in enumerate(commands["padellm"]) if part != commands["augmented"][index]}
+    assert len(differing) == 2, "the folder and the scheme"
+    assert {row["training"]["inputs"]["project/training/snips_screening/first/model.safetensors"] for row in schemes}
+    assert (folder / "visualizations" / "report.html").stat().st_size > 10_000
+
+    trained = folder / "training" / "snips_screening" / "compare" / "seed-0"
+    (trained / "one_step" / "training.json").unlink()
+    times = {path.parent.name: path.stat().st_mtime for path in trained.glob("*/training.json")}
+    done = run(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("trained already") == 4
+    assert {path.parent.name: path.stat().st_mtime for path in trained.glob("*/training.json")}.items() > times.items()
