@@ -51,9 +51,9 @@ class CopyConstraint:
 
     From every token's start runs one path: the text from there on, cut into pieces as a segment of its own. An answer
     may follow a path and end wherever a piece's end is a token's end. A mention tokenised alone is cut as the path is,
-    with one exception: where a token ends inside a piece, or inside a run of letters or of marks (Chinese, "don't"),
-    the tokenizer may cut the mention otherwise than the text that runs on. Those mentions get a path of their own, so
-    every mention can be spelled exactly as training spelled it.
+    with one exception: where a token ends inside a piece, or inside a run of letters or of marks ("don't", and Chinese
+    unless the tokenizer sets its characters apart), the tokenizer may cut the mention otherwise than the text that runs
+    on. Those mentions get a path of their own, so every mention can be spelled exactly as training spelled it.
 
     text (str): The text.
     borders (Sequence[tuple[int, int]]): Start and end (exclusive) of each token, in characters, blank tokens left out.
@@ -123,7 +123,7 @@ def spell_paths(
         ends: dict[int, int] = {}
         for _, end in borders[token : last + 1]:
             place = place_of_end.get(end)
-            clean = end == borders[last][1] or _cuts_cleanly(text, end)
+            clean = end == borders[last][1] or _cuts_cleanly(text, end, pieces)
             if place is not None and clean and not (reserved and text[start:end] in reserved):
                 ends[place] = end
             else:
@@ -135,11 +135,19 @@ def spell_paths(
     return paths
 
 
-def _cuts_cleanly(text: str, end: int) -> bool:
+def _cuts_cleanly(text: str, end: int, pieces: Pieces) -> bool:
     """Whether a tokenizer cuts at `end` whatever follows: at the text's end, before a blank, and between a letter or
-    digit and anything that is neither. A combining mark may become one character with the letter before it."""
+    digit and anything that is neither; beside Chinese characters where it sets them apart. A combining mark may become
+    one character with the letter before it."""
     if end >= len(text) or text[end].isspace():
+        return True
+    if pieces.sets_han_apart and (_is_chinese(text[end - 1]) or _is_chinese(text[end])):
         return True
     if unicodedata.category(text[end]).startswith("M"):
         return False
     return text[end - 1].isalnum() != text[end].isalnum()
+
+
+def _is_chinese(char: str) -> bool:
+    """Whether it surely is one of the tokenizer's Han characters: there are more, in rarer blocks."""
+    return "\u4e00" <= char <= "\u9fa5"

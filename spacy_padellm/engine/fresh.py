@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Pre
 
 from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.induction import start_copying
+from spacy_padellm.engine.pieces import HAN
 
 END = "</s>"
 
@@ -49,7 +50,7 @@ def train_tokenizer(texts: Iterable[str], questions: Iterable[str], vocab_size: 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\p{Han}"), behavior="isolated"),
+            pre_tokenizers.Split(Regex(HAN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )

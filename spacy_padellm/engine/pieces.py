@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.types import Segment
 
 _CACHED_SEGMENTS = 4096
+
+HAN = r"\p{Han}"
+"""What the package's own tokenizer sets apart first: every Chinese character."""
 
 
 class Spelling(NamedTuple):
@@ -39,6 +43,8 @@ class Pieces:
     tokenizer (PreTrainedTokenizerFast): The model's tokenizer.
     leading_blank (bool): Read every segment as if a blank stood in front of it, so that a word is cut the same way at
         the start of an answer and inside a text. Segments that begin with a newline are left as they are.
+    sets_han_apart (bool): No piece holds a Chinese character and anything beside it, so that a text is cut in front of
+        and behind each of them, whatever stands around.
     end (int): The end-of-sequence piece.
     start (tuple[int, ...]): Pieces the model's sequences begin with (a beginning-of-sequence piece, or none).
     RAISES (ValueError): P020 if the tokenizer is not a fast one or has no end-of-sequence piece.
@@ -51,6 +57,7 @@ class Pieces:
             raise ValueError(Errors.P020.format(name=name, kind=type(tokenizer).__name__, end=tokenizer.eos_token))
         self.tokenizer = tokenizer
         self.leading_blank = leading_blank
+        self.sets_han_apart = _sets_han_apart(tokenizer)
         self.end: int = tokenizer.eos_token_id
         with_specials: list[int] = tokenizer("").input_ids
         self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
@@ -114,6 +121,19 @@ class Pieces:
         """The string that the pieces of one segment spell."""
         text = self.tokenizer.decode(list(pieces), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text[1:] if self.leading_blank and text.startswith(" ") else text
+
+
+def _sets_han_apart(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether the first thing a tokenizer does is to isolate Chinese characters, as the fresh decoder's does."""
+    backend = tokenizer.backend_tokenizer
+    if backend.normalizer is not None or backend.pre_tokenizer is None:
+        return False
+    try:
+        told = json.loads(backend.pre_tokenizer.__getstate__())
+    except (TypeError, ValueError):  # one that is written in Python tells nothing of itself
+        return False
+    first = told.get("pretokenizers", [told])[0]
+    return bool(first.get("pattern") == {"Regex": HAN} and first.get("behavior") == "Isolated")
 
 
 def _whole_ends(offsets: Sequence[tuple[int, int]], length: int, shift: int) -> Iterable[int]:

@@ -76,7 +76,7 @@ def test_exactly_the_spans_each_as_training_spells_it(family, name):
 
 
 @pytest.mark.parametrize("family", TOKENIZERS)
-@given(text=st.text(alphabet="ab1京é\u0301😀'.-(\n İ", min_size=1, max_size=14), data=st.data())
+@given(text=st.text(alphabet="ab1京上々é\u0301😀'.-(\n İ", min_size=1, max_size=14), data=st.data())
 def test_any_text_with_any_tokens(family, text, data):
     marks = sorted(data.draw(st.sets(st.integers(1, len(text)))) | {0, len(text)})
     cuts = itertools.pairwise(marks)
@@ -125,6 +125,15 @@ def test_one_path_a_token_where_tokens_end_at_pieces():
     text = "one two three four five six seven"
     constraint = CopyConstraint(text, borders_of(text, re.compile(r"\w+")), pieces)
     assert len(constraint.start.paths) == 7
+
+
+def test_one_path_a_token_in_chinese_where_characters_are_set_apart():
+    text = TEXTS["chinese"][0]
+    borders = borders_of(text, CHARACTERS)
+    apart, merged = pieces_of("fresh"), pieces_of("gpt2")
+    assert apart.sets_han_apart and not merged.sets_han_apart
+    assert len(CopyConstraint(text, borders, apart).start.paths) == len(borders)
+    assert len(CopyConstraint(text, borders, merged).start.paths) > 5 * len(borders)
 
 
 def test_a_tokenizer_that_looks_whole_words_up_first():
