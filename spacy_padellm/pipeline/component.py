@@ -269,8 +269,8 @@ class PaDeLLMNER(TrainablePipe):
     def _prompt_segments(self) -> list[str]:
         """The segments that stand in most trees: around a text, the questions about labels and a few mentions."""
         words, frequencies = self._train_words(), self.cfg["frequencies"]
-        often = sorted(words, key=lambda label: -frequencies.get(label, 0))[:_TOKENIZER_LABELS]
-        branches = self.scheme.ask({label: words[label] for label in often})
+        often = set(sorted(words, key=lambda label: -frequencies.get(label, 0))[:_TOKENIZER_LABELS])
+        branches = self.scheme.ask({label: words[label] for label in words if label in often})
         # As many mentions as have a digit of their own, or one where the scheme's limit is lower.
         follows = [
             follow
