@@ -108,14 +108,13 @@ def evaluate(
     for one in (model, against):
         if one is not None and not Path(one).exists() and not util.is_package(str(one)):
             raise ValueError(Errors.P154.format(name=one))
-    given = None if labels is None else read_labels_v1(path=labels)
     gold = read_gold(data_path, spans_key=spans_key, limit=limit)
-    outcome, asked = annotate(model, gold, labels=given, spans_key=spans_key, batch_size=batch_size)
+    outcome, asked = annotate(model, gold, labels=labels, spans_key=spans_key, batch_size=batch_size)
     draws = {"samples": samples, "seed": seed}
     if against is None:
         found = report(outcome, sorted(asked), **draws)
         return {"model": str(model), "data": str(data_path), "labels": sorted(asked), **found}
-    other, others = annotate(against, gold, labels=given, spans_key=spans_key, batch_size=batch_size)
+    other, others = annotate(against, gold, labels=labels, spans_key=spans_key, batch_size=batch_size)
     # Both are judged on the same labels, so that their counts are of the same (text, label) pairs.
     judged = sorted(asked | others)
     found = {"model": str(model), "data": str(data_path), "labels": judged, **report(outcome, judged, **draws)}
@@ -125,17 +124,17 @@ def evaluate(
 
 
 def annotate(
-    model: str | Path, gold: list[Doc], *, labels: Any = None, spans_key: str, batch_size: int | None
+    model: str | Path, gold: list[Doc], *, labels: Path | None = None, spans_key: str, batch_size: int | None
 ) -> tuple[Outcome, set[str]]:
     """Have a pipeline annotate the texts of gold documents.
 
-    labels (Any): What its padellm_ner pipes are asked about, names or names with words; None for their own labels.
+    labels (Path | None): A file of labels that its padellm_ner pipes are asked about; None for their own labels.
     RETURNS (tuple[Outcome, set[str]]): What it found beside gold, and the labels that it was asked about or that one
         of them has.
     """
     nlp = spacy.load(model)
     if labels is not None:
-        ask_about(nlp, labels)
+        ask_about(nlp, read_labels_v1(path=labels))
     predicted = nlp.pipe((doc.text for doc in gold), batch_size=batch_size)
     outcome = outcome_of(gold, predicted, spans_key)
     return outcome, labels_of(nlp) | labels_in(outcome.spans) | labels_in(outcome.ents)
@@ -144,6 +143,7 @@ def annotate(
 def ask_about(nlp: Language, labels: Any) -> None:
     """Replace the labels of a pipeline's padellm_ner pipes.
 
+    labels (Any): Names, or names with their words in the prompt.
     RAISES (ValueError): P155 if it has none; P011 or P015 to P017 for labels that are none.
     """
     pipes = [nlp.get_pipe(name) for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "padellm_ner"]
