@@ -167,3 +167,7 @@ class Errors(metaclass=Coded):
         "Use a tokenizer that keeps the text."
     )
     P154 = "There is no pipeline '{name}': neither a folder of that name nor an installed package."
+    P155 = (
+        "Labels were given, but the pipeline has no padellm_ner pipe that could be asked about them; it has {pipes}. "
+        "Leave --labels out, or choose another pipeline."
+    )

@@ -1,6 +1,10 @@
 """Published files of one data set to gold documents: train, dev and test, and the labels' words in the prompt.
 
     python project/scripts/convert.py snips_screening project/assets project/corpus/snips_screening
+    python project/scripts/convert.py snips/other_intents project/assets project/corpus/snips/other_intents
+
+In place of an entry of the catalogue it may be a folder of assets with labels.json, train.jsonl and what there is of
+dev.jsonl and test.jsonl.
 
 The folder gets train.spacy, dev.spacy, test.spacy, labels.json and summary.json.
 """
@@ -18,29 +22,62 @@ from wasabi import msg
 from spacy_padellm.cli.convert import print_summary
 from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.data.catalogue import data_set
-from spacy_padellm.data.data_set import PARTS, DataSet
+from spacy_padellm.data.data_set import PARTS, DataSet, PublishedFile
 from spacy_padellm.data.docs import to_doc_bin
+from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.data.records import Skip, stop
 from spacy_padellm.data.splits import count_doubles, without_doubles
+from spacy_padellm.pipeline.labels import check_labels
+
+
+def entry_of(name: str, assets: Path, *, lang: str = "en") -> DataSet:
+    """An entry of the catalogue, or a folder of assets as one.
+
+    RAISES (ValueError): P108 if it is neither; P015 or P016 for labels that are none.
+    """
+    folder = assets / name
+    if not (folder / "labels.json").is_file():
+        return data_set(name)
+    labels = check_labels(read_labels_v1(path=folder / "labels.json"))
+    paths = {part: f"{name}/{part}.jsonl" for part in PARTS}
+    return DataSet(
+        name=name,
+        title=name,
+        lang=lang,
+        format="jsonl",
+        files={part: (PublishedFile(path),) for part, path in paths.items() if (assets / path).is_file()},
+        labels={label: words or label for label, words in labels.items()},
+        licence="",
+        citation="",
+        split="as the files are",
+    )
 
 
 def convert(
-    name: str, assets: Path, output: Path, *, doubles: str = "keep", limit: int = 0, on_error: str = "stop"
+    name: str,
+    assets: Path,
+    output: Path,
+    *,
+    doubles: str = "keep",
+    limit: int = 0,
+    on_error: str = "stop",
+    lang: str = "en",
 ) -> dict[str, Any]:
-    """Convert one data set of the catalogue.
+    """Convert one data set of the catalogue, or a folder of assets.
 
-    name (str): Its name in the catalogue.
+    name (str): Its name in the catalogue, or the folder's below `assets`.
     assets (Path): Folder of the published files.
     output (Path): Folder for train.spacy, dev.spacy, test.spacy, labels.json and summary.json.
     doubles (str): "keep" the training part as published, or "drop" the texts that stand earlier in train, or in dev
         or test.
     limit (int): Take only so many texts of each part, 0 for all: to try the project out.
     on_error (str): At a broken record "stop", or "skip" it.
+    lang (str): The language of a folder's texts. The catalogue knows that of its entries.
     RETURNS (dict[str, Any]): What was done, as in summary.json.
     RAISES (ValueError): P115 if files are missing, P112 if one is not the published one, or what the format's reader
         has to say about broken ones.
     """
-    entry = data_set(name)
+    entry = entry_of(name, assets, lang=lang)
     skip = Skip()
     parts = entry.read(assets, skip if on_error == "skip" else stop)
     found = count_doubles(parts["train"], parts["dev"], parts["test"])
@@ -79,12 +116,13 @@ def about(entry: DataSet) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Convert a data set of the catalogue to .spacy files.")
-    parser.add_argument("name", help="its name in the catalogue")
+    parser.add_argument("name", help="its name in the catalogue, or a folder of assets")
     parser.add_argument("assets", type=Path, help="folder of the published files")
     parser.add_argument("output", type=Path, help="folder for the .spacy files")
     parser.add_argument("--doubles", choices=("keep", "drop"), default="keep", help="training texts that are not new")
     parser.add_argument("--limit", type=int, default=0, help="take only so many texts of each part")
     parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="at a broken record")
+    parser.add_argument("--lang", default="en", help="language of the texts in a folder of assets")
     options = vars(parser.parse_args())
     with coded_errors():
         told = convert(options.pop("name"), options.pop("assets"), options.pop("output"), **options)

@@ -12,6 +12,7 @@ import srsly
 import typer
 from spacy import util
 from spacy.cli._util import setup_gpu
+from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from wasabi import msg
@@ -19,6 +20,7 @@ from wasabi import msg
 from spacy_padellm.cli.root import app, coded_errors
 from spacy_padellm.cli.tables import print_difference, print_report
 from spacy_padellm.data.doc_bins import read_docs, spacy_files
+from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.metrics.pairs import labels_in
 from spacy_padellm.metrics.report import Outcome, difference, report
@@ -31,6 +33,9 @@ def evaluate_cli(
     model: str = typer.Argument(..., help="Folder or package name of a pipeline that fills doc.ents or doc.spans"),
     data_path: Path = typer.Argument(..., help="Gold documents: a .spacy file or a folder of them"),
     against: str | None = typer.Option(None, "--against", "-a", help="Another pipeline, to compare with"),
+    labels: Path | None = typer.Option(
+        None, "--labels", "-l", help="JSON file of labels that padellm_ner pipes are asked about"
+    ),
     output: Path | None = typer.Option(None, "--output", "-o", help="JSON file to write the figures to"),
     spans_key: str = typer.Option("sc", "--spans-key", "-sk", help="Span group with all mentions; else doc.ents"),
     samples: int = typer.Option(1000, "--samples", "-s", help="Resamples for the intervals, 0 for no intervals"),
@@ -51,6 +56,7 @@ def evaluate_cli(
             model,
             data_path,
             against=against,
+            labels=labels,
             spans_key=spans_key,
             samples=samples,
             seed=seed,
@@ -72,6 +78,7 @@ def evaluate(
     data_path: Path,
     *,
     against: str | Path | None = None,
+    labels: Path | None = None,
     spans_key: str = "sc",
     samples: int = 1000,
     seed: int = 0,
@@ -83,12 +90,15 @@ def evaluate(
     model (str | Path): Folder or package name of a pipeline.
     data_path (Path): A .spacy file or a folder of them. Documents without gold annotation are left out (W060).
     against (str | Path | None): Another pipeline.
+    labels (Path | None): A file of labels, as `read_labels_v1` reads it: what padellm_ner pipes are asked about in
+        place of their own labels. They may be labels that no pipe was trained on.
     RETURNS (dict[str, Any]): The figures of `model` as `metrics.report.report` gives them, with `model`, `data` and
         `labels`. With `against`: its figures under that name, and under `difference` how much higher those of `model`
         are, as `metrics.report.difference` gives it.
-    RAISES (ValueError): P001 for a number out of range; P109 for a file that is not a .spacy file; P150 for a path
-        without .spacy files; P151 for documents without gold annotation; P152 for documents without a gold mention;
-        P153 for a pipeline that changes the text; P154 for one that does not exist.
+    RAISES (ValueError): P001 for a number out of range; P109 for a file that is not a .spacy file; P116 for labels that
+        cannot be read, P011 or P015 to P017 for labels that are none; P150 for a path without .spacy files; P151 for
+        documents without gold annotation; P152 for documents without a gold mention; P153 for a pipeline that changes
+        the text; P154 for one that does not exist; P155 if there are `labels`, and no pipe that they are for.
     """
     # A comparison is made of resamples.
     check_whole("samples", samples, least=0 if against is None else 1)
@@ -99,30 +109,48 @@ def evaluate(
         if one is not None and not Path(one).exists() and not util.is_package(str(one)):
             raise ValueError(Errors.P154.format(name=one))
     gold = read_gold(data_path, spans_key=spans_key, limit=limit)
-    outcome, asked = annotate(model, gold, spans_key=spans_key, batch_size=batch_size)
+    outcome, asked = annotate(model, gold, labels=labels, spans_key=spans_key, batch_size=batch_size)
     draws = {"samples": samples, "seed": seed}
     if against is None:
         found = report(outcome, sorted(asked), **draws)
         return {"model": str(model), "data": str(data_path), "labels": sorted(asked), **found}
-    other, others = annotate(against, gold, spans_key=spans_key, batch_size=batch_size)
+    other, others = annotate(against, gold, labels=labels, spans_key=spans_key, batch_size=batch_size)
     # Both are judged on the same labels, so that their counts are of the same (text, label) pairs.
-    labels = sorted(asked | others)
-    found = {"model": str(model), "data": str(data_path), "labels": labels, **report(outcome, labels, **draws)}
-    found["against"] = {"model": str(against), **report(other, labels, **draws)}
-    found["difference"] = difference(outcome, other, labels, **draws)
+    judged = sorted(asked | others)
+    found = {"model": str(model), "data": str(data_path), "labels": judged, **report(outcome, judged, **draws)}
+    found["against"] = {"model": str(against), **report(other, judged, **draws)}
+    found["difference"] = difference(outcome, other, judged, **draws)
     return found
 
 
-def annotate(model: str | Path, gold: list[Doc], *, spans_key: str, batch_size: int | None) -> tuple[Outcome, set[str]]:
+def annotate(
+    model: str | Path, gold: list[Doc], *, labels: Path | None = None, spans_key: str, batch_size: int | None
+) -> tuple[Outcome, set[str]]:
     """Have a pipeline annotate the texts of gold documents.
 
+    labels (Path | None): A file of labels that its padellm_ner pipes are asked about; None for their own labels.
     RETURNS (tuple[Outcome, set[str]]): What it found beside gold, and the labels that it was asked about or that one
         of them has.
     """
     nlp = spacy.load(model)
+    if labels is not None:
+        ask_about(nlp, read_labels_v1(path=labels))
     predicted = nlp.pipe((doc.text for doc in gold), batch_size=batch_size)
     outcome = outcome_of(gold, predicted, spans_key)
     return outcome, labels_of(nlp) | labels_in(outcome.spans) | labels_in(outcome.ents)
+
+
+def ask_about(nlp: Language, labels: Any) -> None:
+    """Replace the labels of a pipeline's padellm_ner pipes.
+
+    labels (Any): Names, or names with their words in the prompt.
+    RAISES (ValueError): P155 if it has none; P011 or P015 to P017 for labels that are none.
+    """
+    pipes = [nlp.get_pipe(name) for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "padellm_ner"]
+    if not pipes:
+        raise ValueError(Errors.P155.format(pipes=", ".join(nlp.pipe_names) or "nothing"))
+    for pipe in pipes:
+        pipe.set_labels(labels)  # type: ignore[attr-defined]
 
 
 def read_gold(path: Path, *, spans_key: str, limit: int = 0) -> list[Doc]:

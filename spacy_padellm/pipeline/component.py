@@ -3,6 +3,7 @@
 import os
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,19 +20,23 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 
 from spacy_padellm.backends.local import Text, answer_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
-from spacy_padellm.engine.pieces import without_surrogates as clean
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
 from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
+from spacy_padellm.pipeline.labels import Labels, check_label, check_labels, enumerated
 from spacy_padellm.pipeline.options import Options
 from spacy_padellm.schemes.segments import prompt_segments
 from spacy_padellm.training.copying import draw_copy_task
+from spacy_padellm.training.label_draw import LabelPool
 from spacy_padellm.training.targets import TargetTree, grow_gold
 from spacy_padellm.types import Mention, Scheme
 
 _TOKENIZER_SAMPLE = 20_000
-"""Documents whose texts a fresh tokenizer is trained on, at most."""
+"""Documents whose texts a fresh tokenizer is trained on and whose labels are counted, at most."""
+
+_TOKENIZER_LABELS = 200
+"""Labels whose questions a fresh tokenizer is trained on, at most; those that most texts have."""
 
 _REPORT_EVERY = 10_000
 """Documents after which a stream that has not ended says what was lost so far."""
@@ -72,7 +77,7 @@ class PaDeLLMNER(TrainablePipe):
         self.options = options
         self.scorer = scorer
         self.counters = Counters()
-        self.cfg: dict[str, Any] = {"labels": {}}
+        self.cfg: dict[str, Any] = {"labels": {}, "train_labels": None, "frequencies": {}}
         self._lost = Lost()
         self._process = os.getpid()
 
@@ -98,18 +103,33 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): P015 if the name is no string, is blank or holds a lone surrogate; P016 the same of the
             words.
         """
-        if not isinstance(label, str) or not label.strip() or label != clean(label):
-            raise ValueError(Errors.P015.format(label=label))
-        if words is not None and (not isinstance(words, str) or not words.strip() or words != clean(words)):
-            raise ValueError(Errors.P016.format(got=f"{label!r}: {words!r}"))
+        check_label(label, words)
         if label in self.cfg["labels"]:
             return 0
         self.vocab.strings.add(label)
         self.cfg["labels"][label] = words
         return 1
 
+    def set_labels(self, labels: Labels) -> None:
+        """Ask about these labels and no others from now on, also about those that training never asked about.
+
+        labels (Sequence[str] | Mapping[str, str | None]): Names, or names with their words in the prompt.
+        RAISES (ValueError): P011 for no label at all; P015 or P016 for what is no label; P017 if the scheme cannot tell
+            two of them apart. The labels then stay as they are.
+        """
+        checked = check_labels(labels)
+        if not checked:
+            raise ValueError(Errors.P011.format(name=self.name))
+        self.scheme.ask(self._words_of(checked))
+        for label in checked:
+            self.vocab.strings.add(label)
+        self.cfg["labels"] = checked
+
     def _label_words(self) -> dict[str, str]:
-        return {label: words or self.scheme.words(label) for label, words in self.cfg["labels"].items()}
+        return self._words_of(self.cfg["labels"])
+
+    def _words_of(self, labels: Mapping[str, str | None]) -> dict[str, str]:
+        return {label: words or self.scheme.words(label) for label, words in labels.items()}
 
     # Prediction
 
@@ -215,38 +235,53 @@ class PaDeLLMNER(TrainablePipe):
         *,
         nlp: Language | None = None,
         labels: Sequence[str] | Mapping[str, str | None] | None = None,
+        train_labels: Sequence[str] | Mapping[str, str | None] | None = None,
     ) -> None:
         """Take over the labels and make or load the model.
 
         get_examples (Callable[[], Iterable[Example]]): Gives a sample of the training examples.
         nlp (Language | None): The pipeline.
         labels (Sequence[str] | Mapping[str, str | None] | None): Names, or names with their words in the prompt; by
-            default the labels of the examples.
-        RAISES (ValueError): P011 if there is no label at all; P016 if the labels are neither a list nor a mapping.
+            default `train_labels`, or else the labels of the examples.
+        train_labels (Sequence[str] | Mapping[str, str | None] | None): What training asks about, where that is not what
+            prediction asks about: thousands of open types, for instance, from which `label_draw` takes some for each
+            text. By default `labels`.
+        RAISES (ValueError): P011 if there is no label at all; P015 or P016 for what is no label. Nothing has changed
+            then.
         """
         validate_get_examples(get_examples, "PaDeLLMNER.initialize")
         examples = list(islice(get_examples(), _TOKENIZER_SAMPLE))
-        if labels is not None and (isinstance(labels, str) or not isinstance(labels, (Sequence, Mapping))):
-            raise ValueError(Errors.P016.format(got=type(labels).__name__))
-        if labels is None:
-            labels = sorted({span.label_ for eg in examples for span in gold_spans(eg, self.options.spans_key) or ()})
-        for label in labels:
-            self.add_label(label, labels[label] if isinstance(labels, Mapping) else None)
-        if not self.labels:
+        key = self.options.spans_key
+        found = [{span.label_ for span in gold_spans(example, key) or ()} for example in examples]
+        frequencies = Counter(label for labels_of_text in found for label in sorted(labels_of_text))
+        drawn = None if train_labels is None else check_labels(train_labels)
+        asked = (drawn or dict.fromkeys(sorted(frequencies))) if labels is None else check_labels(labels)
+        if not (asked or self.labels) or drawn == {}:
             raise ValueError(Errors.P011.format(name=self.name))
-        self._warn_of_unused_labels(examples)
+        for label, words in asked.items():
+            self.add_label(label, words)
+        self.cfg["train_labels"] = drawn
+        self.cfg["frequencies"] = dict(frequencies)
+        self._warn_of_unused_labels()
         self._warn_of_left_out(examples)
         texts = [example.reference.text for example in examples]
-        self.model.initialize(X=(texts, prompt_segments(self.scheme, self._label_words())))
+        self.model.initialize(X=(texts, prompt_segments(self.scheme, self._frequent_words())))
 
-    def _warn_of_unused_labels(self, examples: Sequence[Example]) -> None:
-        used = {span.label_ for eg in examples for span in gold_spans(eg, self.options.spans_key) or ()}
-        unused = [label for label in self.labels if label not in used]
-        unknown = sorted(used.difference(self.labels))
+    def _frequent_words(self) -> dict[str, str]:
+        """The labels that training asks about, without the rarest where there are very many."""
+        words, frequencies = self._train_words(), self.cfg["frequencies"]
+        often = set(sorted(words, key=lambda label: -frequencies.get(label, 0))[:_TOKENIZER_LABELS])
+        return {label: words[label] for label in words if label in often}
+
+    def _warn_of_unused_labels(self) -> None:
+        used, asked = self.cfg["frequencies"], self._train_words()
+        # Labels to draw from may well be absent everywhere; labels that are always asked about should not be.
+        unused = [label for label in asked if label not in used] if self.cfg["train_labels"] is None else []
+        unknown = sorted(label for label in used if label not in asked)
         if unused:
-            warnings.warn(Warnings.W002.format(labels=", ".join(unused)), stacklevel=3)
+            warnings.warn(Warnings.W002.format(labels=enumerated(unused)), stacklevel=3)
         if unknown:
-            warnings.warn(Warnings.W003.format(labels=", ".join(unknown)), stacklevel=3)
+            warnings.warn(Warnings.W003.format(labels=enumerated(unknown)), stacklevel=3)
 
     def _warn_of_left_out(self, examples: Sequence[Example]) -> None:
         golds = [gold_mentions(example, self.options.spans_key) for example in examples]
@@ -297,27 +332,29 @@ class PaDeLLMNER(TrainablePipe):
         return (shim_of(self.model).loss(trees, max_row=self.model.attrs["max_row"]) if trees else 0.0), 1.0
 
     def _trees(self, examples: Sequence[Example]) -> list[TargetTree]:
-        key = self.options.spans_key
+        key, words, draw = self.options.spans_key, self._train_words(), self.options.label_draw
+        pool = draw.pool(words, self.cfg["frequencies"]) if draw else LabelPool(words, {})
         trees = [
-            self._tree(text_of(example.predicted), gold_mentions(example, key))
+            self._tree(text_of(example.predicted), gold_mentions(example, key), pool)
             for example in examples
             if not is_blank(example.predicted) and gold_spans(example, key) is not None
         ]
-        # With few `absent_labels` a text without mentions may be asked nothing.
+        # A label draw may leave nothing to ask about a text.
         return [tree for tree in trees if tree.weight]
 
-    def _tree(self, text: Text, gold: Sequence[Mention]) -> TargetTree:
-        lm, words = shim_of(self.model).lm, self._label_words()
-        if self.options.absent_labels is not None:
-            present = {mention.label for mention in gold}
-            absent = [label for label in words if label not in present]
-            asked = present.union(random.sample(absent, min(self.options.absent_labels, len(absent))))
-            words = {label: words[label] for label in words if label in asked}
+    def _train_words(self) -> dict[str, str]:
+        """The labels that training may ask about, with their words."""
+        drawn = self.cfg["train_labels"]
+        return self._words_of(self.cfg["labels"] if drawn is None else drawn)
+
+    def _tree(self, text: Text, gold: Sequence[Mention], pool: LabelPool) -> TargetTree:
+        lm, draw = shim_of(self.model).lm, self.options.label_draw
+        words = draw.draw((mention.label for mention in gold), pool) if draw else pool.words
         return grow_gold(
             self.scheme,
             words,
             text.string,
-            gold,
+            [mention for mention in gold if mention.label in words],
             lm.pieces,
             weighting=self.options.weighting,
             text_weight=self.options.text_weight,

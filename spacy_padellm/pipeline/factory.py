@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spacy.language import Language
 from thinc.api import Model
 
+from spacy_padellm.training.label_draw import LabelDraw
 from spacy_padellm.types import Scheme
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_answer": 128,
     "max_row": 4096,
     "weighting": "tree",
-    "absent_labels": None,
+    "label_draw": None,
     "copy_share": 0.0,
     "text_weight": 0.0,
     "save_io": False,
@@ -56,7 +57,7 @@ def make_padellm_ner(
     max_answer: int,
     max_row: int,
     weighting: Literal["tree", "sequence"],
-    absent_labels: int | None,
+    label_draw: LabelDraw | None,
     copy_share: float,
     text_weight: float,
     save_io: bool,
@@ -76,8 +77,8 @@ def make_padellm_ner(
     max_answer (int): The most pieces of an answer for which the scheme sets no limit of its own.
     max_row (int): The most pieces fed in one step.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
-    absent_labels (int | None): How many labels without a mention are asked about a training text, drawn anew each
-        time; None for all of them. Fewer make smaller trees.
+    label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
+        "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
     copy_share (float): Share of the training texts with one more question, which asks to repeat some of the text: a
         small decoder learns to copy from it.
     text_weight (float): What each piece of a training text counts as a target of its own: 0 for PaDeLLM's loss, more
@@ -99,7 +100,7 @@ def make_padellm_ner(
         max_answer=max_answer,
         max_row=max_row,
         weighting=weighting,
-        absent_labels=absent_labels,
+        label_draw=label_draw,
         copy_share=copy_share,
         text_weight=text_weight,
         save_io=save_io,

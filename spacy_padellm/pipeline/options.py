@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from spacy_padellm.errors import Errors
 from spacy_padellm.settings import check_number, check_whole
 from spacy_padellm.spans.resolve import Policy
+from spacy_padellm.training.label_draw import LabelDraw
 from spacy_padellm.training.targets import Weighting
 
 
@@ -11,7 +13,7 @@ from spacy_padellm.training.targets import Weighting
 class Options:
     """Settings of the pipe; `make_padellm_ner` says what each does.
 
-    RAISES (ValueError): P001 for a number out of its range.
+    RAISES (ValueError): P001 for a number out of its range, or for what is no label draw.
     """
 
     spans_key: str
@@ -22,7 +24,7 @@ class Options:
     max_answer: int
     max_row: int
     weighting: Weighting
-    absent_labels: int | None
+    label_draw: LabelDraw | None
     copy_share: float
     text_weight: float
     save_io: bool
@@ -30,7 +32,8 @@ class Options:
     def __post_init__(self) -> None:
         check_whole("max_answer", self.max_answer)
         check_whole("max_row", self.max_row)
-        if self.absent_labels is not None:
-            check_whole("absent_labels", self.absent_labels, least=0)
+        if self.label_draw is not None and not isinstance(self.label_draw, LabelDraw):
+            expected = 'a block "spacy-padellm.LabelDraw.v1"'
+            raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))
         check_number("copy_share", self.copy_share, most=1.0)
         check_number("text_weight", self.text_weight)

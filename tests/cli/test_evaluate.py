@@ -156,6 +156,56 @@ def test_spans_key(good, tmp_path):
     assert "2 gold mentions" in run(good, path, "--spans-key", "all").output
 
 
+@pytest.fixture
+def ours(tmp_path):
+    """Two padellm_ner pipes beside a ruler, without training: what they answer does not matter."""
+    nlp = spacy.blank("en")
+    model = {"hidden_size": 16, "n_layers": 1, "n_heads": 1, "intermediate_size": 32, "vocab_size": 260}
+    model = {"@architectures": "spacy-padellm.FreshCausalLM.v1", "device": "cpu", **model}
+    nlp.add_pipe("entity_ruler")
+    for name in ("first", "second"):
+        nlp.add_pipe("padellm_ner", name=name, config={"model": model})
+    docs = [Example(NLP.make_doc(doc.text), doc) for doc in to_doc_bin(RECORDS, NLP)[0].get_docs(NLP.vocab)]
+    nlp.initialize(lambda: docs)
+    nlp.get_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": "Bo"}])
+    nlp.to_disk(tmp_path / "ours")
+    return tmp_path / "ours"
+
+
+def write_labels(path, labels):
+    path.write_text(json.dumps(labels))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*W001")
+def test_labels(ours, data, tmp_path):
+    """All padellm_ner pipes are asked about them; the labels of other pipes, and of gold, are judged as before."""
+    assert evaluate(ours, data, samples=0)["labels"] == ["LOC", "PER"]
+    path = write_labels(tmp_path / "labels.json", {"CITY": "a city", "LOC": None})
+    found = evaluate(ours, data, labels=path, samples=0)
+    assert found["labels"] == ["CITY", "LOC", "PER"]
+    nlp = spacy.load(ours)
+    command.ask_about(nlp, json.loads(path.read_text()))
+    assert [nlp.get_pipe(name).label_data for name in ("first", "second")] == [{"CITY": "a city", "LOC": None}] * 2
+    both = evaluate(ours, data, against=ours, labels=path, samples=1)
+    assert both["labels"] == ["CITY", "LOC", "PER"] and both["against"]["spans"] == both["spans"]
+    result = run(ours, data, "--labels", write_labels(path, ["MOVIE"]), "--output", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out.json").read_text())["labels"] == ["LOC", "MOVIE", "PER"]
+
+
+@pytest.mark.filterwarnings("ignore:.*W001")
+def test_wrong_labels(ours, good, data, tmp_path):
+    path = write_labels(tmp_path / "labels.json", ["LOC"])
+    refused("P155", good, data, "--labels", path)
+    refused("P155", ours, data, "--labels", path, "--against", good)
+    with pytest.raises(ValueError, match=r"\[P155\].*it has entity_ruler\."):
+        evaluate(good, data, labels=path)
+    refused("P116", ours, data, "--labels", tmp_path / "none.json")
+    for labels, code in (([], "P011"), ("LOC", "P016"), ([" "], "P015"), (None, "P016")):
+        refused(code, ours, data, "--labels", write_labels(path, labels))
+
+
 @Language.component("test_nothing")
 def nothing(doc):
     return doc

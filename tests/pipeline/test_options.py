@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from spacy.language import Language
 
 from spacy_padellm.model.architectures import shim_of
@@ -25,10 +24,8 @@ from tests.pipeline.makers import (
     entities,
     examples,
     ours,
-    same_weights,
     scores,
     spans,
-    weights,
 )
 
 PARIS = "Paris Paris and Jaws"
@@ -192,23 +189,6 @@ def test_weighting(trained: Callable[..., Language]):
     (other,) = ours(sequence)._trees(examples(sequence, [DATA[2]]))
     assert set(one.weights.tolist()) == {1.0}
     assert max(other.weights.tolist()) == 2.0
-
-
-def test_absent_labels(trained: Callable[..., Language]):
-    def pieces(nlp: Language) -> int:
-        return sum(len(tree.tree) for tree in ours(nlp)._trees(examples(nlp)))
-
-    assert pieces(trained(absent_labels=0)) < pieces(trained(absent_labels=1)) < pieces(trained())
-    assert pieces(trained(absent_labels=9)) == pieces(trained())
-
-
-def test_texts_about_which_nothing_is_asked_teach_nothing(trained: Callable[..., Language]):
-    nlp = trained(absent_labels=0)
-    before = weights(nlp)
-    assert nlp.update(examples(nlp, [("nothing here", [])])) == {"padellm_ner": 0.0}
-    assert ours(nlp).get_loss(examples(nlp, [("nothing here", [])]))[0] == 0.0
-    assert same_weights(before, weights(nlp))
-    assert all(torch.isfinite(weight).all() for weight in weights(nlp).values())
 
 
 def test_copy_share_asks_one_more_question(trained: Callable[..., Language]):

@@ -78,7 +78,7 @@ def test_a_pipe_on_disk_is_the_same(learnt: Callable[..., Language], name: str, 
 
 @each_scheme
 def test_the_loss_is_finite_and_training_changes_weights(name: str):
-    nlp = blank(scheme=block(name), copy_share=0.5, absent_labels=1)
+    nlp = blank(scheme=block(name), copy_share=0.5, label_draw={"@misc": "spacy-padellm.LabelDraw.v1"})
     optimizer = nlp.initialize(lambda: examples(nlp))
     before = weights(nlp)
     loss = nlp.update(examples(nlp), sgd=optimizer)["padellm_ner"]

@@ -29,7 +29,7 @@ WRONG: dict[str, list[Any]] = {
     "max_answer": ["many", 1.5, True],
     "max_row": ["many", 1.5, True],
     "weighting": ["paper", 3],
-    "absent_labels": ["few", 1.5],
+    "label_draw": [3, "few"],
     "copy_share": ["much", None],
     "text_weight": ["heavy", None],
     "save_io": ["yes", 1],
@@ -54,7 +54,7 @@ def test_factory_refuses_unknown_setting():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("max_answer", 0), ("max_row", 0), ("copy_share", -0.5), ("copy_share", 1.5), ("absent_labels", -1)],
+    [("max_answer", 0), ("max_row", 0), ("copy_share", -0.5), ("copy_share", 1.5)],
 )
 def test_factory_refuses_p001(setting: str, value: object):
     with pytest.raises(ValueError, match=rf"\[P001\] Setting '{setting}'.*{value}"):
@@ -65,6 +65,7 @@ def test_factory_refuses_p001(setting: str, value: object):
     ("setting", "block"),
     [
         ("scheme", {"@misc": "spacy-padellm.EnglishPrompt.v1"}),
+        ("label_draw", {"@misc": "spacy-padellm.LoRA.v1"}),
         ("model", {"@architectures": "spacy.HashEmbedCNN.v2", **dict.fromkeys(["width", "depth", "embed_size"], 8)}),
     ],
 )
@@ -109,6 +110,10 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("misc", "spacy-padellm.LoRA.v1"): (
         {},
         {"rank": 1.5, "alpha": "much", "dropout": "some", "target_modules": 5},
+    ),
+    ("misc", "spacy-padellm.LabelDraw.v1"): (
+        {},
+        {"absent": 1.5, "ratio": "some", "sampling": "fair", "dropout": "half", "shuffle": "yes"},
     ),
     ("misc", "spacy-padellm.PaDeLLM.v1"): ({"prompt": PROMPT}, {"prompt": "english", "max_mentions": "many"}),
     ("misc", "spacy-padellm.OneStep.v1"): ({"prompt": PROMPT}, {"prompt": "english"}),
@@ -158,6 +163,9 @@ def test_function_refuses_wrong_type(kind: str, name: str, setting: str):
         ("architectures", "spacy-padellm.CausalLM.v1", "max_row", "64"),
         ("misc", "spacy-padellm.LoRA.v1", "rank", "8"),
         ("misc", "spacy-padellm.LoRA.v1", "alpha", "8"),
+        ("misc", "spacy-padellm.LabelDraw.v1", "absent", "2"),
+        ("misc", "spacy-padellm.LabelDraw.v1", "ratio", "1.5"),
+        ("misc", "spacy-padellm.LabelDraw.v1", "dropout", "0.5"),
         ("misc", "spacy-padellm.PaDeLLM.v1", "max_mentions", "9"),
         ("misc", "spacy-padellm.AutoRegAug.v1", "max_nesting", "9"),
         ("misc", "spacy-padellm.EnglishPrompt.v1", "repeat_text", "2"),

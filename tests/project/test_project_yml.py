@@ -37,7 +37,7 @@ def test_workflow_names_commands_in_the_order_they_need(workflow):
 def test_workflows_are_those_of_the_readme():
     assert RAW["workflows"] == {
         "all": ["convert", "debug", "train", "evaluate", "visualize", "package"],
-        "compare": ["convert", "first-weights", "train-schemes", "compare-schemes", "report"],
+        "compare": ["convert", "first_weights", "train_schemes", "compare_schemes", "report"],
     }
 
 
@@ -121,7 +121,19 @@ def test_prompt_can_be_chosen(name, prompt):
     assert built.after_label.endswith({"English": "<num>", "Chinese": "<数量>"}[prompt])
 
 
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("zero_shot")])
+def test_zero_shot_configs_draw_labels_and_take_those_of_training(name):
+    overrides = {"paths.train_labels": "d", "paths.labels": "c"}
+    config = load_config(ROOT / "project" / "configs" / f"{name}.cfg", overrides=overrides, interpolate=True)
+    blocks = config["initialize"]["components"]["padellm_ner"]
+    assert (blocks["train_labels"]["path"], blocks["labels"]["path"]) == ("d", "c")
+    draw = registry.resolve({"draw": config["components"]["padellm_ner"]["label_draw"]})["draw"]
+    assert draw.absent > 0 and draw.ratio > 0
+
+
 def test_default_config_exists():
+    assert RAW["vars"]["zero_shot_config"] in CONFIGS
+    assert (ROOT / "project" / "assets" / RAW["vars"]["zero_shot_train"] / "labels.json").is_file()
     assert RAW["vars"]["config"] in CONFIGS
     assert RAW["vars"]["dataset"] in CATALOGUE
 

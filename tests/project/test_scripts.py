@@ -16,8 +16,10 @@ from spacy_padellm.data.catalogue import data_set
 from spacy_padellm.data.data_set import PublishedFile
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Gold, Record
-from spacy_padellm.metrics.pairs import Found, Pair
+from spacy_padellm.metrics.pairs import Found, Pair, Said
+from spacy_padellm.metrics.report import Outcome
 from spacy_padellm.pipeline.outcomes import outcome_of
+from spacy_padellm.types import Mention
 
 
 def run(project, script, *args):
@@ -109,6 +111,76 @@ def test_convert_takes_labels_from_train_where_they_are_words(project, tmp_path)
     assert json.loads((tmp_path / "out" / "labels.json").read_text()) == {"town": "town"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [summary[part]["docs"] for part in ("train", "dev", "test")] == [1, 500, 0]
+
+
+def test_convert_reads_a_folder_of_assets(project, tmp_path):
+    """Without an entry in the catalogue; the parts that are there."""
+    done = run(project, "convert", "snips/other_intents", "project/assets", tmp_path / "out", "--limit", 5)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [summary[part]["docs"] for part in ("train", "dev", "test")] == [5, 5, 0]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["poi"] == "point of interest"
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "labels.json").write_text('["LOC"]')
+    (folder / "train.jsonl").write_text(json.dumps({"text": "Bonn ist hier", "spans": [[0, 4, "LOC"]]}))
+    done = run(project, "convert", "mine", tmp_path, tmp_path / "mine_out", "--lang", "de")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "mine_out" / "labels.json").read_text()) == {"LOC": "LOC"}
+    (folder / "labels.json").write_text('[" "]')
+    assert "[P015]" in run(project, "convert", "mine", tmp_path, tmp_path / "mine_out").stdout
+
+
+def test_a_folder_is_cut_into_tokens_by_its_language(scripts, tmp_path, monkeypatch):
+    from convert import entry_of
+
+    (tmp_path / "labels.json").write_text('{"LOC": null}')
+    assert entry_of(".", tmp_path, lang="de").lang == "de"
+    assert entry_of(".", tmp_path).files == {}
+    with pytest.raises(ValueError, match=r"\[P108\]"):
+        entry_of("none", tmp_path)
+
+
+def test_zero_shot_tells_labels_of_training_from_others(scripts, stand_in, monkeypatch):
+    import zero_shot
+
+    asked = []
+    monkeypatch.setattr(zero_shot, "ask_about", lambda nlp, labels: asked.append(labels))
+    gold = docs_of(
+        stand_in,
+        Record("Where is Ann", (Gold(9, 12, "movie_name"),)),
+        Record("a cinema in Bonn", (Gold(2, 8, "object_location_type"), Gold(12, 16, "city"))),
+    )
+    labels = {"movie_name": "Movie name", "object_location_type": "type of place"}
+    found = zero_shot.evaluate(stand_in, gold, labels=labels, trained=["movie name", "town"])
+    assert asked == [labels]
+    # The stand-in's nested mention has an empty label. Where, Ann and Bonn are called movies.
+    assert found["labels"] == {"seen": ["movie_name"], "unseen": ["", "city", "object_location_type"]}
+    tally = {
+        view: tuple(found[view]["spans"][key] for key in ("right", "predicted", "gold")) for view in zero_shot.VIEWS
+    }
+    assert tally["seen"][::2] == (1, 1) and tally["unseen"][::2] == (1, 2)
+    assert tally["all"] == tuple(map(sum, zip(tally["seen"], tally["unseen"], strict=True)))
+    assert set(found["unseen"]["spans"]["per_label"]) == {"", "city", "object_location_type"}
+    assert found["all"]["counts"]["pairs"] == 2 * 4
+
+
+def test_zero_shot_takes_what_was_said_apart(scripts):
+    from zero_shot import only
+
+    said = Said({"A": 2, "B": 1}, (Mention("A", "x"), Mention("B", "y")), (Mention("B", "z"),))
+    pair = Pair("Ann", (Found(0, 3, "A"), Found(0, 3, "B")), (Found(0, 3, "B"),), said)
+    (part,) = only(Outcome((pair,), (replace(pair, said=None),)), ["B"]).spans
+    assert part == Pair(
+        "Ann", (Found(0, 3, "B"),), (Found(0, 3, "B"),), Said({"B": 1}, said.unplaced[1:], said.surplus)
+    )
+
+
+def test_zero_shot_refuses_another_pipeline(project, corpus, ruler):
+    labels = ("--labels", corpus / "labels.json", "--train-labels", corpus / "labels.json")
+    done = run(project, "zero_shot", ruler, corpus / "test.spacy", "m/z.json", *labels)
+    assert done.returncode == 1 and "[P155]" in done.stdout
+    assert not (project / "m" / "z.json").exists()
 
 
 def test_fetch_keeps_only_the_published_file(scripts, tmp_path):
@@ -252,6 +324,27 @@ def load_elsewhere(wheel, folder):
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=offline)
     assert done.stdout.split() == ["5", "True"], done.stderr
+
+
+@pytest.mark.slow
+def test_zero_shot_on_ten_sentences(project):
+    """In a process of its own, with a tiny model: trained on the other intents, asked about the data set's labels."""
+    folder = project / "project"
+    load_config(folder / "configs" / "zero_shot.cfg", overrides=TINY).to_disk(folder / "configs" / "tiny_zero_shot.cfg")
+    command = [sys.executable, "-m", "spacy", "project", "run", "zero_shot", "."]
+    command += ["--vars.limit", "10", "--vars.zero_shot_config", "tiny_zero_shot"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((folder / "metrics" / "snips_screening" / "tiny_zero_shot.json").read_text())
+    assert metrics["labels"]["seen"] == ["object_type", "spatial_relation", "timeRange"]
+    assert len(metrics["labels"]["unseen"]) == 4
+    assert metrics["all"]["spans"]["gold"] == metrics["seen"]["spans"]["gold"] + metrics["unseen"]["spans"]["gold"] > 0
+    pipe = spacy.load(folder / "training" / "snips_screening" / "tiny_zero_shot" / "model-last").get_pipe("padellm_ner")
+    assert pipe.labels == tuple(data_set("snips_screening").labels)
+    trained = json.loads((folder / "assets" / "snips" / "other_intents" / "labels.json").read_text())
+    assert pipe.cfg["train_labels"] == trained
+    again = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
+    assert again.stdout.count("nothing changed") == 1, again.stdout
 
 
 @pytest.mark.slow
