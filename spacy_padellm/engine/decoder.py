@@ -169,13 +169,13 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
         offset += stretch.stop - stretch.start
     logits = forward(lm.model, forest, torch.tensor(places, dtype=torch.int64))
     if awaited:
-        chosen, log_probabilities = _choose(logits, awaited)
-        for (growth, growing), piece, log_probability in zip(awaited, chosen, log_probabilities, strict=True):
-            growth.take(growing, piece, log_probability)
+        for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
+            growth.take(growing, *best, others)
 
 
-def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> tuple[list[int], list[float]]:
-    """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary."""
+def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[list[tuple[int, float]]]:
+    """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary; behind it,
+    where further answers may be followed, the likeliest pieces, best first."""
     log_probabilities = torch.log_softmax(logits.float(), dim=-1)
     rows: list[int] = []
     columns: list[int] = []
@@ -195,8 +195,18 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> tuple[
         among[index[0], index[1]] = log_probabilities[at[index[0]], index[1]]
         chosen[at] = among.argmax(dim=-1)
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
+    looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
+    # One more than may be followed and the chosen piece itself: two pieces may end an answer and count as one.
+    width = min(max((awaited[row][1].further for row in looks), default=0) + 2, logits.shape[-1]) if looks else 0
+    ranked = log_probabilities[looks].topk(width)
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
-    pieces, scores = torch.stack((chosen.double(), best.double())).tolist()
+    read = torch.cat([part.double().flatten() for part in (chosen, best, ranked.indices, ranked.values)]).tolist()
+    pieces, scores = read[: len(awaited)], read[len(awaited) : 2 * len(awaited)]
     if not all(score > -torch.inf for score in scores):
         raise ValueError(Errors.P024.format())
-    return [int(piece) for piece in pieces], scores
+    choices = [[(int(piece), score)] for piece, score in zip(pieces, scores, strict=True)]
+    others, size = read[2 * len(awaited) :], len(looks) * width
+    for place, row in enumerate(looks):
+        at = slice(place * width, (place + 1) * width)
+        choices[row] += zip(map(int, others[:size][at]), others[size:][at], strict=True)
+    return choices

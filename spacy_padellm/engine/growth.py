@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from spacy_padellm.engine.constraint import Constraint, CopyConstraint
 from spacy_padellm.engine.form import FormConstraint
@@ -48,6 +48,8 @@ class Growing:
     closer (int | None): The piece that, like the end piece, ends the answer.
     copy (Any): The state of the constraint: where the answer stands in the text; None for a free answer.
     script (tuple[int, ...] | None): Pieces to give in place of the model's.
+    further (int): How many answers may still leave this one and go on beside it.
+    own (bool): It is the model's own answer and has left no other.
     """
 
     branch: Branch
@@ -57,6 +59,16 @@ class Growing:
     closer: int | None = None
     copy: Any = None
     script: tuple[int, ...] | None = None
+    further: int = 0
+    own: bool = True
+
+
+class Given(NamedTuple):
+    """A finished answer with the questions it opened."""
+
+    answered: Answered
+    opened: list[Branch]
+    own: bool
 
 
 class Growth:
@@ -85,8 +97,7 @@ class Growth:
         self.tree = Tree()
         self.fed = 0
         self.n_steps = 0
-        self._answers: dict[Branch, Answer] = {}
-        self._opened: dict[Branch, list[Branch]] = {}
+        self._given: dict[Branch, list[Given]] = {}
         self._request = request
         self._pieces = pieces
         self._max_positions = max_positions
@@ -105,15 +116,23 @@ class Growth:
         return not self._growing
 
     def answered(self) -> list[Answered]:
-        """The finished answers in the order asked, each followed by those it opened, whatever finished first."""
-        order: list[Branch] = []
-        waiting = list(self._request.branches)[::-1]
+        """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of several
+        answers to one question the model's own comes first, then the more probable."""
+        order: list[Answered] = []
+        waiting = self._ranked(self._request.branches)
         while waiting:
-            branch = waiting.pop()
-            if branch in self._answers:
-                order.append(branch)
-                waiting += self._opened[branch][::-1]
-        return [Answered(branch, self._answers[branch]) for branch in order]
+            given = waiting.pop()
+            order.append(given.answered)
+            waiting += self._ranked(given.opened)
+        return order
+
+    def _ranked(self, branches: Sequence[Branch]) -> list[Given]:
+        """What was given to some questions, the last first."""
+        ranked: list[Given] = []
+        for branch in branches:
+            given = self._given.get(branch, [])
+            ranked += sorted(given, key=lambda one: (not one.own, -one.answered.answer.probability))
+        return ranked[::-1]
 
     def stretch(self, budget: int) -> Stretch:
         """The next nodes to feed, at most `budget` of them."""
@@ -141,8 +160,39 @@ class Growth:
         place = len(growing.pieces)
         return growing.script[place] if place < len(growing.script) else self._pieces.end
 
-    def take(self, growing: Growing, piece: int, log_probability: float) -> None:
-        """Put the next piece of an answer in place."""
+    def take(
+        self, growing: Growing, piece: int, log_probability: float, others: Sequence[tuple[int, float]] = ()
+    ) -> None:
+        """Put the next piece of an answer in place.
+
+        others (Sequence[tuple[int, float]]): The likeliest pieces with their log-probabilities, best first, where
+            further answers may be followed.
+        """
+        left = self._leave(growing, piece, log_probability, others)
+        self._advance(growing, piece, log_probability)
+        for other, its_piece, its_log_probability in left:
+            self._advance(other, its_piece, its_log_probability)
+
+    def _leave(
+        self, growing: Growing, piece: int, log_probability: float, others: Sequence[tuple[int, float]]
+    ) -> list[tuple[Growing, int, float]]:
+        """The answers that go on with another piece than this one, each with its piece. The pieces that end an answer
+        are one way to go on: with either of them it is the same answer."""
+        ends = {self._pieces.end, growing.closer} if growing.pieces else {self._pieces.end}
+        taken = {piece} | (ends if piece in ends else set())
+        left: list[tuple[Growing, int, float]] = []
+        for other, its_log_probability in others:
+            if other in taken:
+                continue
+            if not growing.further or math.exp(its_log_probability - log_probability) < growing.branch.floor:
+                break
+            taken |= ends if other in ends else {other}
+            growing.further -= 1
+            leaves = replace(growing, pieces=[*growing.pieces], further=0, own=False)
+            left.append((leaves, other, its_log_probability))
+        return left
+
+    def _advance(self, growing: Growing, piece: int, log_probability: float) -> None:
         if piece == self._pieces.end:
             self._finish(growing, Finish.END)
         elif piece == growing.closer and growing.pieces:
@@ -171,10 +221,13 @@ class Growth:
             text = self._constraint(growing.branch).string(growing.copy)
         else:
             text = self._pieces.decode(growing.pieces)
+        given = self._given.setdefault(growing.branch, [])
+        if any(one.answered.answer.text == text for one in given):
+            return  # the same answer, spelled with other pieces
         answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
-        self._answers[growing.branch] = answer
-        self._opened[growing.branch] = self._request.follow(growing.branch, text)
-        for branch in self._opened[growing.branch]:
+        opened = self._request.follow(growing.branch, text)
+        given.append(Given(Answered(growing.branch, answer), opened, growing.own))
+        for branch in opened:
             self._plant(branch, growing.node)
 
     def _plant(self, branch: Branch, parent: int) -> None:
@@ -187,6 +240,8 @@ class Growth:
             growing.copy = self._constraint(branch).start
         if self._request.script is not None:
             growing.script = spell_answer(branch, self._request.script(branch), self._pieces)
+        elif growing.copy is None:
+            growing.further = branch.further
         self._growing.setdefault(node, []).append(growing)
 
     def _grow(self, parent: int, segment: Sequence[int]) -> int:
