@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -196,17 +197,17 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
         chosen[at] = among.argmax(dim=-1)
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
-    # One more than may be followed and the chosen piece itself: two pieces may end an answer and count as one.
-    width = min(max((awaited[row][1].further for row in looks), default=0) + 2, logits.shape[-1]) if looks else 0
+    # Two more than may be followed: the chosen piece itself, and one of the two pieces that may end an answer.
+    width = min(max((awaited[row][1].further for row in looks), default=-2) + 2, logits.shape[-1])
     ranked = log_probabilities[looks].topk(width)
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
-    read = torch.cat([part.double().flatten() for part in (chosen, best, ranked.indices, ranked.values)]).tolist()
-    pieces, scores = read[: len(awaited)], read[len(awaited) : 2 * len(awaited)]
+    parts = [part.double().flatten() for part in (chosen, best, ranked.indices, ranked.values)]
+    read = iter(torch.cat(parts).tolist())
+    pieces, scores, others, their_scores = ([*islice(read, len(part))] for part in parts)
     if not all(score > -torch.inf for score in scores):
         raise ValueError(Errors.P024.format())
     choices = [[(int(piece), score)] for piece, score in zip(pieces, scores, strict=True)]
-    others, size = read[2 * len(awaited) :], len(looks) * width
     for place, row in enumerate(looks):
         at = slice(place * width, (place + 1) * width)
-        choices[row] += zip(map(int, others[:size][at]), others[size:][at], strict=True)
+        choices[row] += zip(map(int, others[at]), their_scores[at], strict=True)
     return choices

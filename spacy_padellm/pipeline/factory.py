@@ -32,6 +32,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "absent_labels": None,
     "copy_share": 0.0,
     "text_weight": 0.0,
+    "count_weight": 1.0,
     "save_io": False,
     "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
 }
@@ -59,6 +60,7 @@ def make_padellm_ner(
     absent_labels: int | None,
     copy_share: float,
     text_weight: float,
+    count_weight: float,
     save_io: bool,
     scorer: Callable | None,
 ) -> "PaDeLLMNER":
@@ -82,6 +84,7 @@ def make_padellm_ner(
         small decoder learns to copy from it.
     text_weight (float): What each piece of a training text counts as a target of its own: 0 for PaDeLLM's loss, more
         for a decoder that still has to learn the language of the texts.
+    count_weight (float): What each piece of a count weighs in the loss beside one of a marker or a mention.
     save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
     scorer (Callable | None): Scores the pipe.
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
@@ -102,6 +105,7 @@ def make_padellm_ner(
         absent_labels=absent_labels,
         copy_share=copy_share,
         text_weight=text_weight,
+        count_weight=count_weight,
         save_io=save_io,
     )
     return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

@@ -25,6 +25,7 @@ class Options:
     absent_labels: int | None
     copy_share: float
     text_weight: float
+    count_weight: float
     save_io: bool
 
     def __post_init__(self) -> None:
@@ -34,3 +35,4 @@ class Options:
             check_whole("absent_labels", self.absent_labels, least=0)
         check_number("copy_share", self.copy_share, most=1.0)
         check_number("text_weight", self.text_weight)
+        check_number("count_weight", self.count_weight)
