@@ -37,6 +37,19 @@ class Request:
     script: Callable[[Branch], str] | None = None
 
 
+class Given(NamedTuple):
+    """A finished answer.
+
+    answered (Answered): The answer with its question.
+    own (bool): It is the model's own answer, not one that left it.
+    opened (list[list[Given]]): For each question that it opened the answers to it.
+    """
+
+    answered: Answered
+    own: bool
+    opened: list[list[Given]]
+
+
 @dataclass
 class Growing:
     """An answer that is not finished.
@@ -50,6 +63,7 @@ class Growing:
     script (tuple[int, ...] | None): Pieces to give in place of the model's.
     further (int): How many answers may still leave this one and go on beside it.
     own (bool): It is the model's own answer and has left no other.
+    given (list[Given]): Where it goes once it is finished, beside the other answers to the question.
     """
 
     branch: Branch
@@ -61,14 +75,7 @@ class Growing:
     script: tuple[int, ...] | None = None
     further: int = 0
     own: bool = True
-
-
-class Given(NamedTuple):
-    """A finished answer with the questions it opened."""
-
-    answered: Answered
-    opened: list[Branch]
-    own: bool
+    given: list[Given] = field(default_factory=list)
 
 
 class Growth:
@@ -97,7 +104,6 @@ class Growth:
         self.tree = Tree()
         self.fed = 0
         self.n_steps = 0
-        self._given: dict[Branch, list[Given]] = {}
         self._request = request
         self._pieces = pieces
         self._max_positions = max_positions
@@ -108,8 +114,7 @@ class Growth:
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
-        for branch in request.branches:
-            self._plant(branch, self._trunk)
+        self._given = [self._plant(branch, self._trunk) for branch in request.branches]
 
     @property
     def done(self) -> bool:
@@ -119,20 +124,12 @@ class Growth:
         """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of several
         answers to one question the model's own comes first, then the more probable."""
         order: list[Answered] = []
-        waiting = self._ranked(self._request.branches)
+        waiting = _ranked(self._given)
         while waiting:
             given = waiting.pop()
             order.append(given.answered)
-            waiting += self._ranked(given.opened)
+            waiting += _ranked(given.opened)
         return order
-
-    def _ranked(self, branches: Sequence[Branch]) -> list[Given]:
-        """What was given to some questions, the last first."""
-        ranked: list[Given] = []
-        for branch in branches:
-            given = self._given.get(branch, [])
-            ranked += sorted(given, key=lambda one: (not one.own, -one.answered.answer.probability))
-        return ranked[::-1]
 
     def stretch(self, budget: int) -> Stretch:
         """The next nodes to feed, at most `budget` of them."""
@@ -221,16 +218,12 @@ class Growth:
             text = self._constraint(growing.branch).string(growing.copy)
         else:
             text = self._pieces.decode(growing.pieces)
-        given = self._given.setdefault(growing.branch, [])
-        if any(one.answered.answer.text == text for one in given):
-            return  # the same answer, spelled with other pieces
         answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
-        opened = self._request.follow(growing.branch, text)
-        given.append(Given(Answered(growing.branch, answer), opened, growing.own))
-        for branch in opened:
-            self._plant(branch, growing.node)
+        opened = [self._plant(branch, growing.node) for branch in self._request.follow(growing.branch, text)]
+        growing.given.append(Given(Answered(growing.branch, answer), growing.own, opened))
 
-    def _plant(self, branch: Branch, parent: int) -> None:
+    def _plant(self, branch: Branch, parent: int) -> list[Given]:
+        """Ask a question under a node. Its answers will be in the list."""
         node = self._grow(parent, self._pieces.question(branch.question))
         self._check_depth(node)
         growing = Growing(branch, node)
@@ -243,6 +236,7 @@ class Growth:
         elif growing.copy is None:
             growing.further = branch.further
         self._growing.setdefault(node, []).append(growing)
+        return growing.given
 
     def _grow(self, parent: int, segment: Sequence[int]) -> int:
         """Put a segment under a node so that its last node is still to be fed: its logits are wanted."""
@@ -264,6 +258,18 @@ class Growth:
 
     def _check_depth(self, node: int) -> None:
         check_length(self.tree.depths[node] + 1 if node != ROOT else 0, self._max_positions, self._request.text)
+
+
+def _ranked(given: Sequence[Sequence[Given]]) -> list[Given]:
+    """The answers to some questions, each text once: the last question first, and the best answer to it last."""
+    ranked: list[Given] = []
+    for answers in given:
+        best: dict[str, Given] = {}
+        for one in sorted(answers, key=lambda one: (not one.own, -one.answered.answer.probability)):
+            # The same answer may be spelled with other pieces.
+            best.setdefault(one.answered.answer.text, one)
+        ranked += best.values()
+    return ranked[::-1]
 
 
 def spell_answer(branch: Branch, text: str, pieces: Pieces) -> tuple[int, ...]:

@@ -55,23 +55,27 @@ class Slow:
         text, borders = request.text, request.borders
         strings = [text[start:end] for place, (start, _) in enumerate(borders) for _, end in borders[place:]]
         self.spellings = dict(zip(own.pieces.encode(strings), strings, strict=True))
+        self.known: dict[tuple[int, ...], list[float]] = {}
 
     @torch.inference_mode()
-    def scores(self, ids: Sequence[int]) -> torch.Tensor:
-        logits = self.own.model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0, -1]
-        return torch.log_softmax(logits, dim=-1)
+    def scores(self, ids: Sequence[int]) -> list[float]:
+        """The log-probability of every next piece, each path run alone."""
+        if tuple(ids) not in self.known:
+            logits = self.own.model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0, -1]
+            self.known[tuple(ids)] = torch.log_softmax(logits, dim=-1).tolist()
+        return self.known[tuple(ids)]
 
     def ends(self, branch: Branch, answer: tuple[int, ...]) -> set[int]:
         closer = self.own.pieces.encode([branch.closer])[0][:1] if branch.closer and answer else ()
         return {self.own.pieces.end, *closer}
 
-    def best(self, branch: Branch, answer: tuple[int, ...], scores: torch.Tensor) -> int:
+    def best(self, branch: Branch, answer: tuple[int, ...], scores: list[float]) -> int:
         if not (self.constrain and branch.copies):
-            return int(scores.argmax())
+            return max(range(len(scores)), key=lambda piece: scores[piece])
         size = len(answer)
         allowed = {cut[size] for cut in self.spellings if len(cut) > size and cut[:size] == answer}
         end = {self.own.pieces.end} if answer in self.spellings else set()
-        return max(allowed | end, key=lambda piece: scores[piece].item())
+        return max(allowed | end, key=lambda piece: scores[piece])
 
     def go_on(self, branch: Branch, asked: list[int], start: tuple[int, ...]) -> list[int]:
         """The pieces of the greedy answer that begins with `start`, with the piece that ends it, if one does."""
@@ -89,7 +93,7 @@ class Slow:
             scores = self.scores([*asked, *own[:place]])
             ends = self.ends(branch, tuple(own[:place]))
             taken = ends if piece in ends else {piece}
-            for other in scores.argsort(descending=True).tolist():
+            for other in sorted(range(len(scores)), key=lambda one: -scores[one]):
                 if other in taken:
                     continue
                 if math.exp(scores[other] - scores[piece]) >= branch.floor:
@@ -101,20 +105,22 @@ class Slow:
         asked = [*before, *self.own.pieces.encode([branch.question])[0]]
         own = self.go_on(branch, asked, ())
         starts = self.starts(branch, asked, own) if branch.further else []
-        given: dict[str, list[Answered]] = {}
+        given: list[list[Answered]] = []
         for answer in [own, *(self.go_on(branch, asked, start) for start in starts)]:
             ended = answer[-1] in self.ends(branch, tuple(answer[:-1]))
             finish = Finish.END if answer[-1] == self.own.pieces.end else Finish.FOLLOWED if ended else Finish.LIMIT
             kept = tuple(answer[:-1] if ended else answer)
             held = self.constrain and branch.copies
             string = self.spellings[kept] if held else self.own.pieces.decode(kept)
-            total = sum(self.scores([*asked, *kept[:place]])[piece].item() for place, piece in enumerate(kept))
+            total = sum(self.scores([*asked, *kept[:place]])[piece] for place, piece in enumerate(kept))
             found = [Answered(branch, Answer(string, math.exp(total), finish, len(kept)))]
             for opened in self.request.follow(branch, string):
                 found += self.ask(opened, [*asked, *kept])
-            given.setdefault(string, found)
-        first, *others = given.values()
-        return sum(sorted(others, key=lambda found: -found[0].answer.probability), start=first)
+            given.append(found)
+        first, *others = given
+        ranked = [first, *sorted(others, key=lambda found: -found[0].answer.probability)]
+        best = {found[0].answer.text: found for found in ranked[::-1]}
+        return [one for found in ranked if best[found[0].answer.text] is found for one in found]
 
     def answered(self) -> list[Answered]:
         pieces = self.own.pieces
