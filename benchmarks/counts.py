@@ -99,7 +99,10 @@ def figures_of(trial: Trial, plain: Trial, *, samples: int) -> dict[str, Any]:
         "pieces_ratio": round(counters.pieces / plain.counters.pieces, 4),
         "steps_ratio": round(counters.document_steps / plain.counters.document_steps, 4),
         "seconds": round(trial.seconds, 2),
-        "difference": {"span_f": change["spans"]["f"], **{f"counts_{name}": change["counts"][name] for name in ("all", "nonzero")}},
+        "difference": {
+            "span_f": change["spans"]["f"],
+            **{f"counts_{name}": change["counts"][name] for name in ("all", "nonzero")},
+        },
     }
 
 
@@ -112,7 +115,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         trial = plain if name == "plain" else run(arguments.model, docs, changes)
         found[name] = {"changes": changes, **figures_of(trial, plain, samples=arguments.samples)}
         print(line_of(name, found[name]), flush=True)
-    return {"model": arguments.model, "data": str(arguments.docs), "docs": len(docs), "settings": found, **surroundings()}
+    return {
+        "model": arguments.model,
+        "data": str(arguments.docs),
+        "docs": len(docs),
+        "settings": found,
+        **surroundings(),
+    }
 
 
 def line_of(name: str, figures: dict[str, Any]) -> str:

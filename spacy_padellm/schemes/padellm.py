@@ -49,9 +49,9 @@ class PaDeLLM:
     prompt: Prompt
     max_mentions: int = 99
     second_look: int = 0
-    look_floor: float = 0.1
+    look_floor: float = 0.3
     look_weight: float = 1.0
-    look_absent: float = 1.0
+    look_absent: float = 0.5
     drop_surplus: bool = False
 
     def trunk(self, text: str) -> tuple[str, ...]:
@@ -125,7 +125,9 @@ class PaDeLLM:
             count = None if one.branch.ordinal else read_count(one.answer.text)
             if count is not None:
                 # Without a second look there is one count, and its mentions do not say which one they are under.
-                under = (found for found in given if found.branch.ordinal and found.branch.under in ("", one.answer.text))
+                under = (
+                    found for found in given if found.branch.ordinal and found.branch.under in ("", one.answer.text)
+                )
                 candidates.append(Candidate(count, one, tuple(sorted(under, key=lambda found: found.branch.ordinal))))
         within = [candidate for candidate in candidates if candidate.count <= self.max_mentions] or candidates[:1]
         if len(within) < 2:
@@ -142,9 +144,9 @@ def build_padellm_v1(
     prompt: Prompt,
     max_mentions: int = 99,
     second_look: int = 0,
-    look_floor: float = 0.1,
+    look_floor: float = 0.3,
     look_weight: float = 1.0,
-    look_absent: float = 1.0,
+    look_absent: float = 0.5,
     drop_surplus: bool = False,
 ) -> PaDeLLM:
     """The PaDeLLM scheme as a config block.

@@ -241,6 +241,9 @@ def test_a_trained_models_counts_equal_the_slow_form(tokenizer, constrain):
     for answers, without, request in zip(got, plain, requests[1], strict=True):
         assert_same(answers, Slow(own, request, constrain=constrain).answered())
         texts = [[answer.text for branch, answer in some if not branch.ordinal] for some in (answers, without)]
-        assert len(texts[0]) == 9 and set(texts[1]) <= set(texts[0])
+        assert len(texts[0]) > len(texts[1]) == len(LABELS)
+        # Of several the model's own comes first.
+        firsts = {branch: answer.text for branch, answer in answers[::-1] if not branch.ordinal}
+        assert list(firsts.values())[::-1] == texts[1]
         counts.update(texts[0])
     assert {"0", "3"} < counts

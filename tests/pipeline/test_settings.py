@@ -54,7 +54,14 @@ def test_factory_refuses_unknown_setting():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("max_answer", 0), ("max_row", 0), ("copy_share", -0.5), ("copy_share", 1.5), ("absent_labels", -1), ("count_weight", -1.0)],
+    [
+        ("max_answer", 0),
+        ("max_row", 0),
+        ("copy_share", -0.5),
+        ("copy_share", 1.5),
+        ("absent_labels", -1),
+        ("count_weight", -1.0),
+    ],
 )
 def test_factory_refuses_p001(setting: str, value: object):
     with pytest.raises(ValueError, match=rf"\[P001\] Setting '{setting}'.*{value}"):

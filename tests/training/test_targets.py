@@ -308,5 +308,7 @@ def test_count_weight_weighs_the_pieces_of_counts(weighting, count_weight):
 
 @pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
 def test_schemes_without_counts_have_none_to_weigh(scheme):
-    grow = functools.partial(grow_gold, scheme, LABELS, "Japan", [Mention("LOC", "Japan", 1, start=0)], pieces_of("gpt2"))
+    grow = functools.partial(
+        grow_gold, scheme, LABELS, "Japan", [Mention("LOC", "Japan", 1, start=0)], pieces_of("gpt2")
+    )
     assert np.array_equal(grow().weights, grow(count_weight=5.0).weights)
