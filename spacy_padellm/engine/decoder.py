@@ -197,17 +197,24 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
         chosen[at] = among.argmax(dim=-1)
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
-    # Two more than may be followed: the chosen piece itself, and one of the two pieces that may end an answer.
-    width = min(max((awaited[row][1].further for row in looks), default=-2) + 2, logits.shape[-1])
-    ranked = log_probabilities[looks].topk(width)
+    ranked = _rank(log_probabilities[looks], [awaited[row][1].further for row in looks])
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
-    parts = [part.double().flatten() for part in (chosen, best, ranked.indices, ranked.values)]
+    parts = [part.double().flatten() for part in (chosen, best, *ranked)]
     read = iter(torch.cat(parts).tolist())
     pieces, scores, others, their_scores = ([*islice(read, len(part))] for part in parts)
     if not all(score > -torch.inf for score in scores):
         raise ValueError(Errors.P024.format())
     choices = [[(int(piece), score)] for piece, score in zip(pieces, scores, strict=True)]
+    width = ranked[0].shape[1]
     for place, row in enumerate(looks):
-        at = slice(place * width, (place + 1) * width)
-        choices[row] += zip(map(int, others[at]), their_scores[at], strict=True)
+        span = slice(place * width, (place + 1) * width)
+        choices[row] += zip(map(int, others[span]), their_scores[span], strict=True)
     return choices
+
+
+def _rank(log_probabilities: Tensor, further: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The likeliest pieces of each row and their log-probabilities, best first: two more than may be followed at most,
+    the chosen piece itself and one of the two pieces that may end an answer."""
+    width = max(further) + 2 if further else 0
+    ranked = log_probabilities.topk(min(width, log_probabilities.shape[-1]))
+    return ranked.indices, ranked.values

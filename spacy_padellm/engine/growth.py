@@ -121,8 +121,8 @@ class Growth:
         return not self._growing
 
     def answered(self) -> list[Answered]:
-        """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of several
-        answers to one question the model's own comes first, then the more probable."""
+        """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of
+        several answers to one question the model's own comes first, then the more probable."""
         order: list[Answered] = []
         waiting = _ranked(self._given)
         while waiting:

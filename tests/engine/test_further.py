@@ -125,7 +125,7 @@ class Slow:
     def answered(self) -> list[Answered]:
         pieces = self.own.pieces
         trunk = [*pieces.start, *(piece for segment in self.request.trunk for piece in pieces.encode([segment])[0])]
-        return sum((self.ask(branch, trunk) for branch in self.request.branches), start=[])
+        return [one for branch in self.request.branches for one in self.ask(branch, trunk)]
 
 
 def assert_same(got: list[Answered], expected: list[Answered]) -> None:

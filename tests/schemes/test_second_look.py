@@ -14,7 +14,7 @@ from spacy_padellm.schemes.second_look import Candidate, choose, score, surplus
 from spacy_padellm.types import Answer, Answered, Branch, Finish, Mention
 
 PROMPT = build_english_prompt_v1()
-SCHEME = build_padellm_v1(prompt=PROMPT, second_look=2, look_weight=1.0)
+SCHEME = build_padellm_v1(prompt=PROMPT, second_look=2, look_weight=1.0, look_absent=1.0)
 TEXT = "Japan beat Syria in Japan"
 
 Strings = Sequence[tuple[str, float]]
