@@ -92,7 +92,10 @@ class Branch:
     limit (int): The most pieces the answer may have; 0 for the decoder's own limit.
     form (Form | None): The form of an answer that is neither free nor, as `copies` has it, a mention as a whole.
     labels (tuple[tuple[str, str], ...]): Name and words of each label, where the question is about all of them.
-    text (str): The text, where the answer repeats it.
+    text (str): The text, where reading the answer needs it.
+    further (int): How many answers may be followed beside the model's own. Only answers that are free have others.
+    floor (float): How probable such an answer must be where it leaves the model's own, relative to what is there.
+    under (str): The answer of `parent` this question stands under, where that may have several.
     """
 
     question: str
@@ -105,6 +108,9 @@ class Branch:
     form: Form | None = None
     labels: tuple[tuple[str, str], ...] = ()
     text: str = ""
+    further: int = 0
+    floor: float = 0.0
+    under: str = ""
 
 
 class Answer(NamedTuple):
@@ -173,12 +179,15 @@ class Reading:
     unreadable (tuple[tuple[str, str], ...]): (label, answer) of each answer, or part of one, that could not be read;
         the label is empty where the question was about all labels.
     over_limit (tuple[tuple[str, int], ...]): (label, count) of each count above the scheme's limit.
+    passed_over (tuple[Answered, ...]): Answers beside which another one to the same question was kept, with all that
+        they opened.
     """
 
     mentions: tuple[Mention, ...]
     counts: dict[str, int] = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
     over_limit: tuple[tuple[str, int], ...] = ()
+    passed_over: tuple[Answered, ...] = ()
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -169,13 +170,13 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
         offset += stretch.stop - stretch.start
     logits = forward(lm.model, forest, torch.tensor(places, dtype=torch.int64))
     if awaited:
-        chosen, log_probabilities = _choose(logits, awaited)
-        for (growth, growing), piece, log_probability in zip(awaited, chosen, log_probabilities, strict=True):
-            growth.take(growing, piece, log_probability)
+        for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
+            growth.take(growing, *best, others)
 
 
-def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> tuple[list[int], list[float]]:
-    """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary."""
+def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[list[tuple[int, float]]]:
+    """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary; behind it,
+    where further answers may be followed, the likeliest pieces, best first."""
     log_probabilities = torch.log_softmax(logits.float(), dim=-1)
     rows: list[int] = []
     columns: list[int] = []
@@ -195,8 +196,25 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> tuple[
         among[index[0], index[1]] = log_probabilities[at[index[0]], index[1]]
         chosen[at] = among.argmax(dim=-1)
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
+    looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
+    ranked = _rank(log_probabilities[looks], [awaited[row][1].further for row in looks])
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
-    pieces, scores = torch.stack((chosen.double(), best.double())).tolist()
+    parts = [part.double().flatten() for part in (chosen, best, *ranked)]
+    read = iter(torch.cat(parts).tolist())
+    pieces, scores, others, their_scores = ([*islice(read, len(part))] for part in parts)
     if not all(score > -torch.inf for score in scores):
         raise ValueError(Errors.P024.format())
-    return [int(piece) for piece in pieces], scores
+    choices = [[(int(piece), score)] for piece, score in zip(pieces, scores, strict=True)]
+    width = ranked[0].shape[1]
+    for place, row in enumerate(looks):
+        span = slice(place * width, (place + 1) * width)
+        choices[row] += zip(map(int, others[span]), their_scores[span], strict=True)
+    return choices
+
+
+def _rank(log_probabilities: Tensor, further: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The likeliest pieces of each row and their log-probabilities, best first: two more than may be followed at most,
+    the chosen piece itself and one of the two pieces that may end an answer."""
+    width = max(further) + 2 if further else 0
+    ranked = log_probabilities.topk(min(width, log_probabilities.shape[-1]))
+    return ranked.indices, ranked.values

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from spacy_padellm.engine.constraint import Constraint, CopyConstraint
 from spacy_padellm.engine.form import FormConstraint
@@ -37,6 +37,19 @@ class Request:
     script: Callable[[Branch], str] | None = None
 
 
+class Given(NamedTuple):
+    """A finished answer.
+
+    answered (Answered): The answer with its question.
+    own (bool): It is the model's own answer, not one that left it.
+    opened (list[list[Given]]): For each question that it opened the answers to it.
+    """
+
+    answered: Answered
+    own: bool
+    opened: list[list[Given]]
+
+
 @dataclass
 class Growing:
     """An answer that is not finished.
@@ -48,6 +61,9 @@ class Growing:
     closer (int | None): The piece that, like the end piece, ends the answer.
     copy (Any): The state of the constraint: where the answer stands in the text; None for a free answer.
     script (tuple[int, ...] | None): Pieces to give in place of the model's.
+    further (int): How many answers may still leave this one and go on beside it.
+    own (bool): It is the model's own answer and has left no other.
+    given (list[Given]): Where it goes once it is finished, beside the other answers to the question.
     """
 
     branch: Branch
@@ -57,6 +73,9 @@ class Growing:
     closer: int | None = None
     copy: Any = None
     script: tuple[int, ...] | None = None
+    further: int = 0
+    own: bool = True
+    given: list[Given] = field(default_factory=list)
 
 
 class Growth:
@@ -85,8 +104,6 @@ class Growth:
         self.tree = Tree()
         self.fed = 0
         self.n_steps = 0
-        self._answers: dict[Branch, Answer] = {}
-        self._opened: dict[Branch, list[Branch]] = {}
         self._request = request
         self._pieces = pieces
         self._max_positions = max_positions
@@ -97,23 +114,22 @@ class Growth:
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
-        for branch in request.branches:
-            self._plant(branch, self._trunk)
+        self._given = [self._plant(branch, self._trunk) for branch in request.branches]
 
     @property
     def done(self) -> bool:
         return not self._growing
 
     def answered(self) -> list[Answered]:
-        """The finished answers in the order asked, each followed by those it opened, whatever finished first."""
-        order: list[Branch] = []
-        waiting = list(self._request.branches)[::-1]
+        """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of
+        several answers to one question the model's own comes first, then the more probable."""
+        order: list[Answered] = []
+        waiting = _ranked(self._given)
         while waiting:
-            branch = waiting.pop()
-            if branch in self._answers:
-                order.append(branch)
-                waiting += self._opened[branch][::-1]
-        return [Answered(branch, self._answers[branch]) for branch in order]
+            given = waiting.pop()
+            order.append(given.answered)
+            waiting += _ranked(given.opened)
+        return order
 
     def stretch(self, budget: int) -> Stretch:
         """The next nodes to feed, at most `budget` of them."""
@@ -141,8 +157,39 @@ class Growth:
         place = len(growing.pieces)
         return growing.script[place] if place < len(growing.script) else self._pieces.end
 
-    def take(self, growing: Growing, piece: int, log_probability: float) -> None:
-        """Put the next piece of an answer in place."""
+    def take(
+        self, growing: Growing, piece: int, log_probability: float, others: Sequence[tuple[int, float]] = ()
+    ) -> None:
+        """Put the next piece of an answer in place.
+
+        others (Sequence[tuple[int, float]]): The likeliest pieces with their log-probabilities, best first, where
+            further answers may be followed.
+        """
+        left = self._leave(growing, piece, log_probability, others)
+        self._advance(growing, piece, log_probability)
+        for other, its_piece, its_log_probability in left:
+            self._advance(other, its_piece, its_log_probability)
+
+    def _leave(
+        self, growing: Growing, piece: int, log_probability: float, others: Sequence[tuple[int, float]]
+    ) -> list[tuple[Growing, int, float]]:
+        """The answers that go on with another piece than this one, each with its piece. The pieces that end an answer
+        are one way to go on: with either of them it is the same answer."""
+        ends = {self._pieces.end, growing.closer} if growing.pieces else {self._pieces.end}
+        taken = {piece} | (ends if piece in ends else set())
+        left: list[tuple[Growing, int, float]] = []
+        for other, its_log_probability in others:
+            if other in taken:
+                continue
+            if not growing.further or math.exp(its_log_probability - log_probability) < growing.branch.floor:
+                break
+            taken |= ends if other in ends else {other}
+            growing.further -= 1
+            leaves = replace(growing, pieces=[*growing.pieces], further=0, own=False)
+            left.append((leaves, other, its_log_probability))
+        return left
+
+    def _advance(self, growing: Growing, piece: int, log_probability: float) -> None:
         if piece == self._pieces.end:
             self._finish(growing, Finish.END)
         elif piece == growing.closer and growing.pieces:
@@ -172,12 +219,11 @@ class Growth:
         else:
             text = self._pieces.decode(growing.pieces)
         answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
-        self._answers[growing.branch] = answer
-        self._opened[growing.branch] = self._request.follow(growing.branch, text)
-        for branch in self._opened[growing.branch]:
-            self._plant(branch, growing.node)
+        opened = [self._plant(branch, growing.node) for branch in self._request.follow(growing.branch, text)]
+        growing.given.append(Given(Answered(growing.branch, answer), growing.own, opened))
 
-    def _plant(self, branch: Branch, parent: int) -> None:
+    def _plant(self, branch: Branch, parent: int) -> list[Given]:
+        """Ask a question under a node. Its answers will be in the list."""
         node = self._grow(parent, self._pieces.question(branch.question))
         self._check_depth(node)
         growing = Growing(branch, node)
@@ -187,7 +233,10 @@ class Growth:
             growing.copy = self._constraint(branch).start
         if self._request.script is not None:
             growing.script = spell_answer(branch, self._request.script(branch), self._pieces)
+        elif growing.copy is None:
+            growing.further = branch.further
         self._growing.setdefault(node, []).append(growing)
+        return growing.given
 
     def _grow(self, parent: int, segment: Sequence[int]) -> int:
         """Put a segment under a node so that its last node is still to be fed: its logits are wanted."""
@@ -209,6 +258,18 @@ class Growth:
 
     def _check_depth(self, node: int) -> None:
         check_length(self.tree.depths[node] + 1 if node != ROOT else 0, self._max_positions, self._request.text)
+
+
+def _ranked(given: Sequence[Sequence[Given]]) -> list[Given]:
+    """The answers to some questions, each text once: the last question first, and the best answer to it last."""
+    ranked: list[Given] = []
+    for answers in given:
+        best: dict[str, Given] = {}
+        for one in sorted(answers, key=lambda one: (not one.own, -one.answered.answer.probability)):
+            # The same answer may be spelled with other pieces.
+            best.setdefault(one.answered.answer.text, one)
+        ranked += best.values()
+    return ranked[::-1]
 
 
 def spell_answer(branch: Branch, text: str, pieces: Pieces) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
@@ -24,7 +25,8 @@ class Annotation:
     spans (tuple[Placed, ...]): All mentions in text order, nested and overlapping ones too.
     flat (tuple[Placed, ...]): The part of them that does not overlap.
     answered (tuple[Answered, ...]): The questions and their answers.
-    counts (dict[str, int]): The count answered for each label.
+    passed_over (tuple[Answered, ...]): Those of them beside which another answer to the same question was kept.
+    counts (dict[str, int]): The count of each label that was kept.
     unplaced (tuple[Mention, ...]): Mentions that do not stand in the text.
     surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
     """
@@ -32,9 +34,19 @@ class Annotation:
     spans: tuple[Placed, ...] = ()
     flat: tuple[Placed, ...] = ()
     answered: tuple[Answered, ...] = ()
+    passed_over: tuple[Answered, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     unplaced: tuple[Mention, ...] = ()
     surplus: tuple[Mention, ...] = ()
+
+    def said(self) -> list[dict[str, Any]]:
+        """Questions and answers as plain values. Those passed over say so."""
+        passed_over = set(self.passed_over)
+        lines: list[dict[str, Any]] = []
+        for one in self.answered:
+            line = {"prompt": one.branch.question, "response": one.answer.text, "label": one.branch.label}
+            lines.append({**line, "passed_over": True} if one in passed_over else line)
+        return lines
 
 
 @dataclass
@@ -86,7 +98,13 @@ def read_annotation(
     # A scheme without counts tells them by its mentions.
     counts = {**Counter(mention.label for mention in reading.mentions), **reading.counts}
     return Annotation(
-        placement.spans, flat(placement.spans), tuple(answered), counts, placement.unplaced, placement.surplus
+        placement.spans,
+        flat(placement.spans),
+        tuple(answered),
+        reading.passed_over,
+        counts,
+        placement.unplaced,
+        placement.surplus,
     )
 
 

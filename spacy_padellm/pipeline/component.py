@@ -221,11 +221,7 @@ class PaDeLLMNER(TrainablePipe):
                 doc, annotation, spans_key=self.options.spans_key, overwrite_ents=self.options.overwrite_ents
             )
             if self.options.save_io:
-                answered = [
-                    {"prompt": branch.question, "response": answer.text, "label": branch.label}
-                    for branch, answer in annotation.answered
-                ]
-                doc.user_data.setdefault("llm_io", {})[self.name] = answered
+                doc.user_data.setdefault("llm_io", {})[self.name] = annotation.said()
 
     # Training
 
@@ -358,6 +354,7 @@ class PaDeLLMNER(TrainablePipe):
             lm.pieces,
             weighting=self.options.weighting,
             text_weight=self.options.text_weight,
+            count_weight=self.options.count_weight,
             max_positions=lm.max_positions,
             copy_task=draw_copy_task(*text) if random.random() < self.options.copy_share else None,
         )

@@ -33,6 +33,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "label_draw": None,
     "copy_share": 0.0,
     "text_weight": 0.0,
+    "count_weight": 1.0,
     "save_io": False,
     "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
 }
@@ -60,6 +61,7 @@ def make_padellm_ner(
     label_draw: LabelDraw | None,
     copy_share: float,
     text_weight: float,
+    count_weight: float,
     save_io: bool,
     scorer: Callable | None,
 ) -> "PaDeLLMNER":
@@ -83,6 +85,7 @@ def make_padellm_ner(
         small decoder learns to copy from it.
     text_weight (float): What each piece of a training text counts as a target of its own: 0 for PaDeLLM's loss, more
         for a decoder that still has to learn the language of the texts.
+    count_weight (float): What each piece of a count weighs in the loss beside one of a marker or a mention.
     save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
     scorer (Callable | None): Scores the pipe.
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
@@ -103,6 +106,7 @@ def make_padellm_ner(
         label_draw=label_draw,
         copy_share=copy_share,
         text_weight=text_weight,
+        count_weight=count_weight,
         save_io=save_io,
     )
     return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

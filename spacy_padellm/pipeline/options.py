@@ -27,6 +27,7 @@ class Options:
     label_draw: LabelDraw | None
     copy_share: float
     text_weight: float
+    count_weight: float
     save_io: bool
 
     def __post_init__(self) -> None:
@@ -37,3 +38,4 @@ class Options:
             raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))
         check_number("copy_share", self.copy_share, most=1.0)
         check_number("text_weight", self.text_weight)
+        check_number("count_weight", self.count_weight)

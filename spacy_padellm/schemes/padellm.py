@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompts.template import Prompt
-from spacy_padellm.settings import check_whole
+from spacy_padellm.schemes.second_look import Candidate, choose, surplus
+from spacy_padellm.settings import check_number, check_whole
 from spacy_padellm.types import Answered, Branch, Mention, Reading
 
 _LONGEST_COUNT = 9
@@ -20,6 +21,14 @@ def read_count(answer: str) -> int | None:
     return count if str(count) == answer else None
 
 
+def _by_label(answered: Sequence[Answered]) -> dict[str, list[Answered]]:
+    """The answers about each label, in the order given: labels in the order asked, a count before its mentions."""
+    given: dict[str, list[Answered]] = {}
+    for one in answered:
+        given.setdefault(one.branch.label, []).append(one)
+    return given
+
+
 @dataclass(frozen=True)
 class PaDeLLM:
     """The scheme of PaDeLLM-NER (Lu et al., NeurIPS 2024).
@@ -29,10 +38,21 @@ class PaDeLLM:
 
     prompt (Prompt): The words of the questions.
     max_mentions (int): The highest count that opens questions; a higher one is reported and opens none.
+    second_look (int): How many further counts of a label are followed beside the likeliest; the one is kept that is
+        most probable together with its mentions.
+    look_floor (float): How probable a further count must be relative to the likeliest.
+    look_weight (float): What the mentions weigh beside their count in that choice.
+    look_absent (float): What stands there for the probability of the mentions of a count of 0.
+    drop_surplus (bool): Lower a count by the mentions that repeat a string more often than the text has it.
     """
 
     prompt: Prompt
     max_mentions: int = 99
+    second_look: int = 0
+    look_floor: float = 0.3
+    look_weight: float = 1.0
+    look_absent: float = 0.5
+    drop_surplus: bool = False
 
     def trunk(self, text: str) -> tuple[str, ...]:
         return self.prompt.trunk(text)
@@ -45,16 +65,27 @@ class PaDeLLM:
         # A model that has not learnt to count may write digits for ever; two pieces more than the highest count has
         # digits leave room for a blank in front and still show that the count is too high.
         limit = len(str(self.max_mentions)) + 2
+        text = text if self.second_look or self.drop_surplus else ""
         return [
-            Branch(self.prompt.ask_label(words), label, closer=closer, limit=limit) for label, words in labels.items()
+            Branch(
+                self.prompt.ask_label(words),
+                label,
+                closer=closer,
+                limit=limit,
+                text=text,
+                further=self.second_look,
+                floor=self.look_floor if self.second_look else 0.0,
+            )
+            for label, words in labels.items()
         ]
 
     def follow(self, branch: Branch, answer: str) -> list[Branch]:
         count = None if branch.ordinal else read_count(answer)
         if count is None or count > self.max_mentions:
             return []
+        under = answer if self.second_look else ""
         return [
-            Branch(self.prompt.ask_mention(ordinal), branch.label, ordinal, parent=branch, copies=True)
+            Branch(self.prompt.ask_mention(ordinal), branch.label, ordinal, parent=branch, copies=True, under=under)
             for ordinal in range(1, count + 1)
         ]
 
@@ -63,44 +94,82 @@ class PaDeLLM:
         return strings[branch.ordinal - 1] if branch.ordinal else str(len(strings))
 
     def read(self, answered: Sequence[Answered]) -> Reading:
+        mentions: list[Mention] = []
         counts: dict[str, int] = {}
-        count_scores: dict[str, float] = {}
         unreadable: list[tuple[str, str]] = []
         over_limit: list[tuple[str, int]] = []
-        for branch, answer in answered:
-            if branch.ordinal:
+        kept: set[Answered] = set()
+        for label, given in _by_label(answered).items():
+            chosen = self._choose(given)
+            if chosen is None:
+                kept.add(given[0])
+                unreadable.append((label, given[0].answer.text))
                 continue
-            count = read_count(answer.text)
-            if count is None:
-                unreadable.append((branch.label, answer.text))
-                continue
-            counts[branch.label] = count
-            count_scores[branch.label] = answer.probability
-            if count > self.max_mentions:
-                over_limit.append((branch.label, count))
-        mentions = [
-            Mention(branch.label, answer.text, branch.ordinal, answer.probability, count_scores[branch.label])
-            for branch, answer in answered
-            if branch.ordinal
-        ]
-        order = {label: place for place, label in enumerate(counts)}
-        mentions.sort(key=lambda mention: (order[mention.label], mention.ordinal))
-        return Reading(tuple(mentions), counts, tuple(unreadable), tuple(over_limit))
+            kept.update((chosen.answered, *chosen.mentions))
+            dropped = surplus(chosen.mentions, chosen.answered.branch.text) if self.drop_surplus else 0
+            counts[label] = chosen.count - dropped
+            if chosen.count > self.max_mentions:
+                over_limit.append((label, chosen.count))
+            count_score = chosen.answered.answer.probability
+            mentions += [
+                Mention(label, answer.text, branch.ordinal, answer.probability, count_score)
+                for branch, answer in chosen.mentions
+            ]
+        passed_over = [one for one in answered if one not in kept] if self.second_look else []
+        return Reading(tuple(mentions), counts, tuple(unreadable), tuple(over_limit), tuple(passed_over))
+
+    def _choose(self, given: Sequence[Answered]) -> Candidate | None:
+        """The count that is kept of those answered for one label, with its mentions; None where none is readable."""
+        candidates = []
+        for one in given:
+            count = None if one.branch.ordinal else read_count(one.answer.text)
+            if count is not None:
+                # Without a second look there is one count, and its mentions do not say which one they are under.
+                under = (
+                    found for found in given if found.branch.ordinal and found.branch.under in ("", one.answer.text)
+                )
+                candidates.append(Candidate(count, one, tuple(sorted(under, key=lambda found: found.branch.ordinal))))
+        within = [candidate for candidate in candidates if candidate.count <= self.max_mentions] or candidates[:1]
+        if len(within) < 2:
+            return within[0] if within else None
+        text = given[0].branch.text
+        return choose(within, text, weight=self.look_weight, absent=self.look_absent)
 
     def left_out(self, gold: Sequence[Mention]) -> list[Mention]:
         return []
 
 
-def build_padellm_v1(*, prompt: Prompt, max_mentions: int = 99) -> PaDeLLM:
+def build_padellm_v1(
+    *,
+    prompt: Prompt,
+    max_mentions: int = 99,
+    second_look: int = 0,
+    look_floor: float = 0.3,
+    look_weight: float = 1.0,
+    look_absent: float = 0.5,
+    drop_surplus: bool = False,
+) -> PaDeLLM:
     """The PaDeLLM scheme as a config block.
 
     prompt (Prompt): A registered prompt, e.g. "spacy-padellm.EnglishPrompt.v1".
     max_mentions (int): The highest count that opens mention questions, at least 1.
+    second_look (int): How many further counts of a label are followed beside the likeliest. Of all of them the one is
+        kept that is most probable together with its mentions.
+    look_floor (float): How probable a further count must be relative to the likeliest, between 0 and 1.
+    look_weight (float): What the mentions weigh in that choice, the count weighs 1: their mean logarithm of probability
+        is multiplied by it. 0 chooses by the counts alone, and by whether the text has the repeats.
+    look_absent (float): What stands there for the probability of the mentions of a count of 0, between 0 and 1.
+    drop_surplus (bool): Lower a count by the mentions that repeat a string more often than the text has it. They get no
+        span in any case.
     RETURNS (PaDeLLM): The scheme.
-    RAISES (ValueError): P001 if the prompt is none or max_mentions is below 1.
+    RAISES (ValueError): P001 if the prompt is none or a number is out of its range.
     """
     if not isinstance(prompt, Prompt):
         expected = 'a prompt, as "spacy-padellm.EnglishPrompt.v1"'
         raise ValueError(Errors.P001.format(name="prompt", expected=expected, got=prompt))
     check_whole("max_mentions", max_mentions)
-    return PaDeLLM(prompt, max_mentions)
+    check_whole("second_look", second_look, least=0)
+    check_number("look_floor", look_floor, most=1.0)
+    check_number("look_weight", look_weight)
+    check_number("look_absent", look_absent, most=1.0)
+    return PaDeLLM(prompt, max_mentions, second_look, look_floor, look_weight, look_absent, drop_surplus)

@@ -48,6 +48,7 @@ def grow_gold(
     *,
     weighting: Weighting = "tree",
     text_weight: float = 0.0,
+    count_weight: float = 1.0,
     copy_task: CopyTask | None = None,
     max_positions: int | None = None,
 ) -> TargetTree:
@@ -66,6 +67,8 @@ def grow_gold(
         then weighs m.
     text_weight (float): What each piece of the trunk behind its first counts as a target: 0 for PaDeLLM's own loss,
         more to learn the language of the texts beside it.
+    count_weight (float): What each piece of a count weighs beside a piece of a marker or a mention. What ends a count,
+        the end piece behind a 0 or the marker behind any other, is all but certain and keeps its weight.
     copy_task (CopyTask | None): One more question, whose answer repeats some of the text.
     max_positions (int | None): The most positions the model has; None not to look.
     RETURNS (TargetTree): The tree.
@@ -73,7 +76,7 @@ def grow_gold(
     """
     cut = sum(pieces.encode(scheme.trunk(text)), start=pieces.start)
     check_length(len(cut), max_positions or len(cut), text)
-    growth = _GoldGrowth(scheme, gold, pieces, weighting)
+    growth = _GoldGrowth(scheme, gold, pieces, weighting, count_weight)
     trunk = growth.tree.add(ROOT, cut)
     if text_weight:
         growth.targets |= dict.fromkeys(enumerate(cut[1:]), text_weight)
@@ -93,13 +96,16 @@ class _GoldGrowth:
     """A tree while it grows, with the weight of each (node, next piece). A class and not nested functions, since
     functions that refer to themselves keep every tree alive until the garbage collector comes by."""
 
-    def __init__(self, scheme: Scheme, gold: Sequence[Mention], pieces: Pieces, weighting: Weighting) -> None:
+    def __init__(
+        self, scheme: Scheme, gold: Sequence[Mention], pieces: Pieces, weighting: Weighting, count_weight: float
+    ) -> None:
         self.tree = Tree()
         self.targets: dict[tuple[int, int], float] = {}
         self._scheme = scheme
         self._gold = gold
         self._pieces = pieces
         self._weighting = weighting
+        self._count_weight = count_weight
 
     def ask(self, branch: Branch, parent: int, *, opened: bool) -> float:
         """Grow a question with all under it. Returns the number of last questions."""
@@ -112,13 +118,20 @@ class _GoldGrowth:
         weight = sum(self.ask(follow, answered, opened=True) for follow in follows) if follows else 1.0
         if opened:
             self.expect(parent, question, weight)
-        self.expect(asked, answer if follows else (*answer, self._pieces.end), weight)
+        # A count is the answer that a question follows unless it is 0.
+        self.expect(asked, answer, weight, self._count_weight if branch.closer else 1.0)
+        if not follows:
+            self.expect(answered, (self._pieces.end,), weight)
         return weight
 
-    def expect(self, node: int, segment: Sequence[int], weight: float) -> None:
-        """Make each piece of a segment under a node a target; the last one may be an end, which is in no tree."""
+    def expect(self, node: int, segment: Sequence[int], weight: float, factor: float = 1.0) -> None:
+        """Make each piece of a segment under a node a target; the last one may be an end, which is in no tree.
+
+        weight (float): How many last questions stand under it.
+        factor (float): What it weighs beside other targets.
+        """
         for place, piece in enumerate(segment):
             before = self.targets.get((node, piece), 0.0)
-            self.targets[node, piece] = before + weight if self._weighting == "sequence" else 1.0
+            self.targets[node, piece] = before + factor * weight if self._weighting == "sequence" else factor
             if place + 1 < len(segment):
                 node = self.tree.add(node, (piece,))

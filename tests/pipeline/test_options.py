@@ -212,6 +212,15 @@ def test_text_weight_makes_the_text_a_target(trained: Callable[..., Language]):
     assert sorted(more.weights[~added]) == sorted(plain.weights)
 
 
+def test_count_weight(trained: Callable[..., Language]):
+    (plain,) = ours(trained())._trees(examples(blank(), [DATA[1]]))
+    (heavy,) = ours(trained(count_weight=4.0))._trees(examples(blank(), [DATA[1]]))
+    assert heavy.tree.pieces == plain.tree.pieces
+    counts = heavy.weights == 4.0
+    assert shim_of(ours(trained()).model).lm.pieces.decode(heavy.pieces[counts].tolist()).split() == ["1", "1"]
+    assert sorted(heavy.weights[~counts]) == [1.0] * (len(plain.weights) - 2)
+
+
 @pytest.mark.parametrize("setting", [{"text_weight": -0.1}, {"text_weight": "0.1"}, {"max_row": 0}, {"max_row": "9"}])
 def test_numbers_out_of_range_p001(setting: dict[str, object]):
     with pytest.raises(ValueError, match=rf"\[P001\].*{next(iter(setting))}"):

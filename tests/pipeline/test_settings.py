@@ -32,6 +32,7 @@ WRONG: dict[str, list[Any]] = {
     "label_draw": [3, "few"],
     "copy_share": ["much", None],
     "text_weight": ["heavy", None],
+    "count_weight": ["heavy", None],
     "save_io": ["yes", 1],
     "scorer": [3, "ner"],
 }
@@ -54,7 +55,7 @@ def test_factory_refuses_unknown_setting():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("max_answer", 0), ("max_row", 0), ("copy_share", -0.5), ("copy_share", 1.5)],
+    [("max_answer", 0), ("max_row", 0), ("copy_share", -0.5), ("copy_share", 1.5), ("count_weight", -1.0)],
 )
 def test_factory_refuses_p001(setting: str, value: object):
     with pytest.raises(ValueError, match=rf"\[P001\] Setting '{setting}'.*{value}"):
@@ -115,7 +116,18 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"absent": 1.5, "ratio": "some", "sampling": "fair", "dropout": "half", "shuffle": "yes"},
     ),
-    ("misc", "spacy-padellm.PaDeLLM.v1"): ({"prompt": PROMPT}, {"prompt": "english", "max_mentions": "many"}),
+    ("misc", "spacy-padellm.PaDeLLM.v1"): (
+        {"prompt": PROMPT},
+        {
+            "prompt": "english",
+            "max_mentions": "many",
+            "second_look": "one",
+            "look_floor": "low",
+            "look_weight": "heavy",
+            "look_absent": "none",
+            "drop_surplus": "perhaps",
+        },
+    ),
     ("misc", "spacy-padellm.OneStep.v1"): ({"prompt": PROMPT}, {"prompt": "english"}),
     ("misc", "spacy-padellm.AutoRegStruct.v1"): ({"prompt": PROMPT}, {"prompt": "english"}),
     ("misc", "spacy-padellm.AutoRegAug.v1"): ({"prompt": PROMPT}, {"prompt": "english", "max_nesting": "deep"}),
@@ -167,6 +179,8 @@ def test_function_refuses_wrong_type(kind: str, name: str, setting: str):
         ("misc", "spacy-padellm.LabelDraw.v1", "ratio", "1.5"),
         ("misc", "spacy-padellm.LabelDraw.v1", "dropout", "0.5"),
         ("misc", "spacy-padellm.PaDeLLM.v1", "max_mentions", "9"),
+        ("misc", "spacy-padellm.PaDeLLM.v1", "second_look", "1"),
+        ("misc", "spacy-padellm.PaDeLLM.v1", "look_weight", "0.5"),
         ("misc", "spacy-padellm.AutoRegAug.v1", "max_nesting", "9"),
         ("misc", "spacy-padellm.EnglishPrompt.v1", "repeat_text", "2"),
         ("augmenters", "spacy-padellm.MentionSwap.v1", "noise", "0.1"),

@@ -289,3 +289,26 @@ def test_a_text_that_does_not_fit_the_model_is_refused():
     for limit in (3, depth - 1):
         with pytest.raises(ValueError, match=rf"P023.*model has {limit}\."):
             grow(max_positions=limit)
+
+
+@pytest.mark.parametrize("weighting", ["tree", "sequence"])
+@pytest.mark.parametrize("count_weight", [3.0, 0.5, 0.0])
+def test_count_weight_weighs_the_pieces_of_counts(weighting, count_weight):
+    """Those only: neither markers nor mentions, and not what ends a count, be it the end piece or a marker."""
+    pieces = pieces_of("gpt2")
+    assert [len(cut) for cut in pieces.encode(["0", "12"])] == [1, 2]
+    gold = [Mention("LOC", "a", ordinal) for ordinal in range(1, 13)]
+    grow = functools.partial(grow_gold, SCHEME, {"LOC": "x", "PER": "y"}, "a " * 12, gold, pieces, weighting=weighting)
+    plain, weighted = (spelled(grow(count_weight=weight), pieces) for weight in (1.0, count_weight))
+    changed = {target: weighted[target] / plain[target] for target in plain if weighted[target] != plain[target]}
+    loc, per = (f"text:\n{'a ' * 12}\nentity type:\n{words}\n\n<num>" for words in "xy")
+    assert changed == dict.fromkeys([(loc, "1"), (loc + "1", "2"), (per, "0")], count_weight)
+    assert plain.keys() == weighted.keys()
+
+
+@pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
+def test_schemes_without_counts_have_none_to_weigh(scheme):
+    grow = functools.partial(
+        grow_gold, scheme, LABELS, "Japan", [Mention("LOC", "Japan", 1, start=0)], pieces_of("gpt2")
+    )
+    assert np.array_equal(grow().weights, grow(count_weight=5.0).weights)
