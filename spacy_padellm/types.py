@@ -93,7 +93,8 @@ class Branch:
     form (Form | None): The form of an answer that is neither free nor, as `copies` has it, a mention as a whole.
     labels (tuple[tuple[str, str], ...]): Name and words of each label, where the question is about all of them.
     text (str): The text, where reading the answer needs it.
-    further (int): How many answers may be followed beside the model's own. Only answers that are free have others.
+    further (int): How many answers may be followed beside the model's own. Those of a copied mention begin otherwise;
+        answers with a form have none.
     floor (float): How probable such an answer must be where it leaves the model's own, relative to what is there.
     under (str): The answer of `parent` this question stands under, where that may have several.
     """

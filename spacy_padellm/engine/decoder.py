@@ -189,15 +189,18 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
             columns += allowed
             held.append(row)
     chosen = log_probabilities.argmax(dim=-1)
+    possible = log_probabilities
     if held:
         at = torch.tensor(held, device=logits.device)
         index = torch.tensor([rows, columns], device=logits.device)
         among = torch.full((len(held), logits.shape[-1]), -torch.inf, device=logits.device)
         among[index[0], index[1]] = log_probabilities[at[index[0]], index[1]]
         chosen[at] = among.argmax(dim=-1)
+        if any(awaited[row][1].further for row in held):
+            possible = log_probabilities.index_copy(0, at, among)
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
-    ranked = _rank(log_probabilities[looks], [awaited[row][1].further for row in looks])
+    ranked = _rank(possible[looks], [awaited[row][1].further for row in looks])
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
     parts = [part.double().flatten() for part in (chosen, best, *ranked)]
     read = iter(torch.cat(parts).tolist())

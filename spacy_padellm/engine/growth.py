@@ -178,7 +178,8 @@ class Growth:
         ends = {self._pieces.end, growing.closer} if growing.pieces else {self._pieces.end}
         taken = {piece} | (ends if piece in ends else set())
         left: list[tuple[Growing, int, float]] = []
-        for other, its_log_probability in others:
+        choices = [(other, its) for other, its in others if other not in taken and its > -math.inf]
+        for other, its_log_probability in choices:
             if other in taken:
                 continue
             if not growing.further or math.exp(its_log_probability - log_probability) < growing.branch.floor:
@@ -187,6 +188,9 @@ class Growth:
             growing.further -= 1
             leaves = replace(growing, pieces=[*growing.pieces], further=0, own=False)
             left.append((leaves, other, its_log_probability))
+        if growing.branch.copies and choices:
+            # Another mention begins otherwise: what leaves later is another end of the same one.
+            growing.further = 0
         return left
 
     def _advance(self, growing: Growing, piece: int, log_probability: float) -> None:
@@ -233,7 +237,7 @@ class Growth:
             growing.copy = self._constraint(branch).start
         if self._request.script is not None:
             growing.script = spell_answer(branch, self._request.script(branch), self._pieces)
-        elif growing.copy is None:
+        elif branch.form is None:
             growing.further = branch.further
         self._growing.setdefault(node, []).append(growing)
         return growing.given

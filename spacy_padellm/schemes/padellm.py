@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.prompts.template import Prompt
+from spacy_padellm.schemes.distinct import distinct
 from spacy_padellm.schemes.second_look import Candidate, choose, surplus
 from spacy_padellm.settings import check_number, check_whole
 from spacy_padellm.types import Answered, Branch, Mention, Reading
@@ -44,6 +45,9 @@ class PaDeLLM:
     look_weight (float): What the mentions weigh beside their count in that choice.
     look_absent (float): What stands there for the probability of the mentions of a count of 0.
     drop_surplus (bool): Lower a count by the mentions that repeat a string more often than the text has it.
+    mention_choices (int): How many further answers are followed to each of several mention questions of a label; a
+        mention that repeats another one beyond the text's occurrences takes the likeliest of them that does not.
+    choice_floor (float): How probable such an answer must be where it leaves the likeliest, relative to it.
     """
 
     prompt: Prompt
@@ -53,6 +57,8 @@ class PaDeLLM:
     look_weight: float = 1.0
     look_absent: float = 0.5
     drop_surplus: bool = False
+    mention_choices: int = 0
+    choice_floor: float = 0.05
 
     def trunk(self, text: str) -> tuple[str, ...]:
         return self.prompt.trunk(text)
@@ -65,7 +71,7 @@ class PaDeLLM:
         # A model that has not learnt to count may write digits for ever; two pieces more than the highest count has
         # digits leave room for a blank in front and still show that the count is too high.
         limit = len(str(self.max_mentions)) + 2
-        text = text if self.second_look or self.drop_surplus else ""
+        text = text if self.second_look or self.drop_surplus or self.mention_choices else ""
         return [
             Branch(
                 self.prompt.ask_label(words),
@@ -83,9 +89,19 @@ class PaDeLLM:
         count = None if branch.ordinal else read_count(answer)
         if count is None or count > self.max_mentions:
             return []
-        under = answer if self.second_look else ""
+        # A mention that is alone repeats none.
+        further = self.mention_choices if count > 1 else 0
         return [
-            Branch(self.prompt.ask_mention(ordinal), branch.label, ordinal, parent=branch, copies=True, under=under)
+            Branch(
+                self.prompt.ask_mention(ordinal),
+                branch.label,
+                ordinal,
+                parent=branch,
+                copies=True,
+                further=further,
+                floor=self.choice_floor if further else 0.0,
+                under=answer if self.second_look else "",
+            )
             for ordinal in range(1, count + 1)
         ]
 
@@ -115,7 +131,7 @@ class PaDeLLM:
                 Mention(label, answer.text, branch.ordinal, answer.probability, count_score)
                 for branch, answer in chosen.mentions
             ]
-        passed_over = [one for one in answered if one not in kept] if self.second_look else []
+        passed_over = [one for one in answered if one not in kept]
         return Reading(tuple(mentions), counts, tuple(unreadable), tuple(over_limit), tuple(passed_over))
 
     def _choose(self, given: Sequence[Answered]) -> Candidate | None:
@@ -128,7 +144,10 @@ class PaDeLLM:
                 under = (
                     found for found in given if found.branch.ordinal and found.branch.under in ("", one.answer.text)
                 )
-                candidates.append(Candidate(count, one, tuple(sorted(under, key=lambda found: found.branch.ordinal))))
+                options: dict[int, list[Answered]] = {}
+                for found in under:
+                    options.setdefault(found.branch.ordinal, []).append(found)
+                candidates.append(Candidate(count, one, distinct(options, one.branch.text)))
         within = [candidate for candidate in candidates if candidate.count <= self.max_mentions] or candidates[:1]
         if len(within) < 2:
             return within[0] if within else None
@@ -148,6 +167,8 @@ def build_padellm_v1(
     look_weight: float = 1.0,
     look_absent: float = 0.5,
     drop_surplus: bool = False,
+    mention_choices: int = 0,
+    choice_floor: float = 0.05,
 ) -> PaDeLLM:
     """The PaDeLLM scheme as a config block.
 
@@ -161,6 +182,11 @@ def build_padellm_v1(
     look_absent (float): What stands there for the probability of the mentions of a count of 0, between 0 and 1.
     drop_surplus (bool): Lower a count by the mentions that repeat a string more often than the text has it. They get no
         span in any case.
+    mention_choices (int): How many further answers are followed to each mention question where a label has several
+        mentions. The questions do not see each other's answers: a mention that repeats another one more often than the
+        text has it takes the likeliest of its further answers that stands elsewhere.
+    choice_floor (float): How probable such an answer must be where it leaves the likeliest one, relative to it, between
+        0 and 1.
     RETURNS (PaDeLLM): The scheme.
     RAISES (ValueError): P001 if the prompt is none or a number is out of its range.
     """
@@ -172,4 +198,16 @@ def build_padellm_v1(
     check_number("look_floor", look_floor, most=1.0)
     check_number("look_weight", look_weight)
     check_number("look_absent", look_absent, most=1.0)
-    return PaDeLLM(prompt, max_mentions, second_look, look_floor, look_weight, look_absent, drop_surplus)
+    check_whole("mention_choices", mention_choices, least=0)
+    check_number("choice_floor", choice_floor, most=1.0)
+    return PaDeLLM(
+        prompt,
+        max_mentions,
+        second_look,
+        look_floor,
+        look_weight,
+        look_absent,
+        drop_surplus,
+        mention_choices,
+        choice_floor,
+    )

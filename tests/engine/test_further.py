@@ -25,20 +25,24 @@ def borders_of(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in re.finditer(r"[A-Za-z]+|\S", text))
 
 
-def open_two(branch: Branch, answer: str) -> list[Branch]:
-    """Two mentions under every answer: a random model does not count."""
-    if branch.ordinal:
-        return []
-    ask = PROMPT.ask_mention
-    return [Branch(ask(k), branch.label, k, parent=branch, copies=True, under=answer, limit=LIMIT) for k in (1, 2)]
+def request_for(text: str, *, further: int, floor: float, closer: str = "", mentions: int = 0) -> Request:
+    """Two labels, and two mentions under every answer: a random model does not count.
 
-
-def request_for(text: str, *, further: int, floor: float, closer: str = "") -> Request:
+    mentions (int): Further answers to each mention question.
+    """
     words = {"A": "per", "B": "person"}
     branches = [
         Branch(PROMPT.ask_label(words[label]), label, closer=closer, limit=LIMIT, further=further, floor=floor)
         for label in words
     ]
+
+    def open_two(branch: Branch, answer: str) -> list[Branch]:
+        if branch.ordinal:
+            return []
+        opened = Branch("", branch.label, parent=branch, copies=True, under=answer, limit=LIMIT)
+        opened = replace(opened, further=mentions, floor=floor)
+        return [replace(opened, question=PROMPT.ask_mention(k), ordinal=k) for k in (1, 2)]
+
     return Request(text, PROMPT.trunk(text), branches, open_two, borders_of(text))
 
 
@@ -69,13 +73,13 @@ class Slow:
         closer = self.own.pieces.encode([branch.closer])[0][:1] if branch.closer and answer else ()
         return {self.own.pieces.end, *closer}
 
-    def best(self, branch: Branch, answer: tuple[int, ...], scores: list[float]) -> int:
+    def possible(self, branch: Branch, answer: tuple[int, ...]) -> set[int]:
+        """The pieces that may come next."""
         if not (self.constrain and branch.copies):
-            return max(range(len(scores)), key=lambda piece: scores[piece])
+            return set(range(len(self.own.pieces)))
         size = len(answer)
         allowed = {cut[size] for cut in self.spellings if len(cut) > size and cut[:size] == answer}
-        end = {self.own.pieces.end} if answer in self.spellings else set()
-        return max(allowed | end, key=lambda piece: scores[piece])
+        return allowed | ({self.own.pieces.end} if answer in self.spellings else set())
 
     def go_on(self, branch: Branch, asked: list[int], start: tuple[int, ...]) -> list[int]:
         """The pieces of the greedy answer that begins with `start`, with the piece that ends it, if one does."""
@@ -83,22 +87,27 @@ class Slow:
         while not answer or answer[-1] not in self.ends(branch, tuple(answer[:-1])):
             if len(answer) == (branch.limit or 128) and not (self.constrain and branch.copies):
                 return answer
-            answer.append(self.best(branch, tuple(answer), self.scores([*asked, *answer])))
+            scores = self.scores([*asked, *answer])
+            answer.append(max(self.possible(branch, tuple(answer)), key=lambda piece: scores[piece]))
         return answer
 
     def starts(self, branch: Branch, asked: list[int], own: list[int]) -> list[tuple[int, ...]]:
-        """Where answers leave the model's own: place by place, the likeliest pieces first, as many as may."""
+        """Where answers leave the model's own: place by place, the likeliest pieces first, as many as may. Those of a
+        mention leave at the first place where it could be another one."""
         found: list[tuple[int, ...]] = []
         for place, piece in enumerate(own):
             scores = self.scores([*asked, *own[:place]])
             ends = self.ends(branch, tuple(own[:place]))
             taken = ends if piece in ends else {piece}
-            for other in sorted(range(len(scores)), key=lambda one: -scores[one]):
+            others = self.possible(branch, tuple(own[:place])) - taken
+            for other in sorted(others, key=lambda one: -scores[one]):
                 if other in taken:
                     continue
                 if math.exp(scores[other] - scores[piece]) >= branch.floor:
                     found.append((*own[:place], other))
                     taken = taken | (ends if other in ends else {other})
+            if branch.copies and others:
+                break
         return found[: branch.further]
 
     def ask(self, branch: Branch, before: list[int]) -> list[Answered]:
@@ -155,6 +164,20 @@ def test_further_answers_equal_the_slow_form(pair, constrain, further, floor):
         assert_same(answers, Slow(own, request, constrain=constrain).answered())
     # Each of the two questions has its own answer, others beside it, and two mentions under each.
     assert all(len(answers) > 2 * 3 for answers in got)
+
+
+@pytest.mark.parametrize("constrain", [True, False], ids=["held", "free"])
+def test_further_mentions_equal_the_slow_form(pair, constrain):
+    lm, own = pair
+    requests = [request_for(text, further=0, floor=1e-3, mentions=2) for text in TEXTS]
+    got, _ = run(lm, requests, constrain=constrain)
+    for answers, request in zip(got, requests, strict=True):
+        assert_same(answers, Slow(own, request, constrain=constrain).answered())
+    # Two counts with two mentions each, and more than one answer to some mention question.
+    assert any(len(answers) > 6 for answers in got)
+    if constrain:
+        for answers, text in zip(got, TEXTS, strict=True):
+            assert all(answer.text in text for branch, answer in answers if branch.copies)
 
 
 def test_with_a_closer_that_may_end_answers_too(pair):

@@ -126,6 +126,8 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "look_weight": "heavy",
             "look_absent": "none",
             "drop_surplus": "perhaps",
+            "mention_choices": "few",
+            "choice_floor": "low",
         },
     ),
     ("misc", "spacy-padellm.OneStep.v1"): ({"prompt": PROMPT}, {"prompt": "english"}),
