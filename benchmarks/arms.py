@@ -70,7 +70,9 @@ class Forest:
             [document.text for document in documents],
             decoding=self.decoding,
             counters=counters,
-            scripts=[partial(self.scheme.answer, gold=document.gold) for document in documents] if self.replay else None,
+            scripts=[partial(self.scheme.answer, gold=document.gold) for document in documents]
+            if self.replay
+            else None,
         )
         return _since(start, self.clock, self.lm)
 

@@ -138,13 +138,14 @@ def tables(corpora: dict[str, dict[str, Any]]) -> Iterable[str]:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    measured_on = surroundings()
     pieces = read_tokenizer(arguments.tokenizer)
     corpora = {}
     for path in arguments.docs:
         corpus = read_corpus(path, limit=arguments.limit, language=arguments.language, words=arguments.words)
         corpora[corpus.name] = measure_corpus(corpus, pieces)
     told = {"tokenizer": arguments.tokenizer_name or arguments.tokenizer, "words": arguments.words}
-    return {**told, "vocabulary": len(pieces), "sets": corpora, **surroundings()}
+    return {**told, "vocabulary": len(pieces), "sets": corpora, **measured_on}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

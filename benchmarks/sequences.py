@@ -68,9 +68,7 @@ def answer_lengths(scheme: Scheme, labels: Mapping[str, str], document: Document
     return lengths
 
 
-def padellm_paths(
-    scheme: Scheme, labels: Mapping[str, str], document: Document, ruler: Ruler
-) -> list[list[Path]]:
+def padellm_paths(scheme: Scheme, labels: Mapping[str, str], document: Document, ruler: Ruler) -> list[list[Path]]:
     """The paths of PaDeLLM through a document, label by label: one for each mention, or one that ends at the count."""
     paths: list[list[Path]] = []
     for branch in scheme.ask(labels, document.text.string):
