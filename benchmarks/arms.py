@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -51,14 +50,12 @@ class Forest:
     """The engine of this package: all documents of a batch as one forest.
 
     replay (bool): Give gold answers in place of the model's.
-    decoding (Decoding): Options.
     """
 
     lm: LanguageModel
     scheme: Scheme
     corpus: Corpus
     replay: bool = True
-    decoding: Decoding = Decoding()
     clock: Clock = time.perf_counter
 
     def run(self, documents: Sequence[Document], counters: Counters) -> float:
@@ -68,7 +65,7 @@ class Forest:
             self.scheme,
             self.corpus.labels,
             [document.text for document in documents],
-            decoding=self.decoding,
+            decoding=Decoding(),
             counters=counters,
             scripts=[partial(self.scheme.answer, gold=document.gold) for document in documents]
             if self.replay
@@ -95,8 +92,7 @@ class Generated:
         asker = Asker(self.lm, self.scheme, self.corpus.labels)
         texts = [document.text.string for document in documents]
         scripts = [partial(self.scheme.answer, gold=document.gold) if self.replay else None for document in documents]
-        with ExitStack() as stack:
-            stack.enter_context(own_attention(self.lm, "sdpa"))
+        with own_attention(self.lm, "sdpa"):
             if self.alone:
                 clock = partial(_synchronised, self.clock, self.lm)
                 return sum(

@@ -6,13 +6,14 @@ Answers are replayed from gold, so every forward pass is paid for as if the mode
 the model's own. Ways to decode:
 
     forest     the engine of this package: one forest, prefixes shared, no padding
-    generate   Hugging Face's `generate`, all sequences of a stage in one padded batch, each prompt in full; at one
+    generate   Hugging Face's `generate`, all sequences of a stage in one padded batch, each prompt in full; with one
                document at a time this is what the paper calls PaDeLLM_Batch
     alone      `generate` for each sequence alone; a document takes as long as its slowest sequence, as if each had a
                device of its own: the paper's PaDeLLM_Multi (for one document at a time)
 
-`--pipeline` adds a spaCy pipeline: a package, a folder, or a factory, which is initialised but not trained. All ways take
-turns on every batch of documents. Beside the JSON file a table is written (.md). The last line printed is one JSON object.
+`--pipeline` adds a spaCy pipeline: a package, a folder, or a factory, which is initialised but not trained. All ways
+take turns on every batch of documents. Beside the JSON file a table is written (.md). The last line printed is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def summarise(counters: BatchCounters, seconds: Sequence[float], n_docs: int) ->
 
 
 def speed_ups(arms: dict[str, dict[str, Any]], published: dict[str, float]) -> dict[str, dict[str, float | None]]:
-    """Latency of a scheme over that of PaDeLLM, as the paper has it: the median of the runs' quotients. Steps are set in
-    the same relation, where they are known: their quotient does not depend on the machine."""
+    """Latency of a scheme over that of PaDeLLM, as the paper has it: the median of the runs' quotients. Beside it the
+    quotient of the steps, which does not depend on the machine."""
     pairs = [(f"{scheme} generate", faster) for scheme in _SPED_UP for faster in _FASTER]
     pairs += [(f"{scheme} forest", "padellm forest") for scheme in _SPED_UP]
     pairs += [("padellm generate", "padellm forest")]

@@ -2,8 +2,8 @@
 
     python -m benchmarks.lengths --docs conll03/test.jsonl genia/test.jsonl --tokenizer FOLDER --output lengths.json
 
-The answers are those of a perfect model; a length is that of an answer without its end, which is one piece more in every
-scheme. Beside the JSON file a table is written (.md). The last line printed is one JSON object.
+The answers are those of a perfect model; a length is that of an answer without its end, which is one piece more in
+every scheme. Beside the JSON file a table is written (.md). The last line printed is one JSON object.
 
 `--tokenizer` is a hub id, a folder with a tokenizer, or a tokenizer.json.
 """

@@ -131,6 +131,6 @@ DEFINITIONS: Mapping[str, Counted] = MappingProxyType(
         "count + mention, longest of the document": lambda document, end: [max(_asked(document, end))],
     }
 )
-"""What may be meant by a generated sequence of PaDeLLM. In the first four, count and mention are sequences of their own.
-With the marker they are one, as the paper trains them; without it they are what prediction generates, which puts the
-marker in. An absent label has a count only."""
+"""What may be meant by a generated sequence of PaDeLLM. In the first four, count and mention are sequences of their
+own. With the marker they are one, as the paper trains them; without it they are what prediction generates, which puts
+the marker in. An absent label has a count only."""

@@ -11,7 +11,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy.util import is_package
+from spacy.util import filter_spans, is_package
 
 from benchmarks.corpora import Corpus
 from benchmarks.documents import Document
@@ -50,15 +50,14 @@ def _settings(named: str, written: str) -> dict[str, Any]:
 
 
 def _example(nlp: Language, document: Document, spans_key: str | None) -> Example:
-    """A document as an example: entities that do not overlap, and all mentions under the pipe's key where it has one."""
+    """A document as an example: entities that do not overlap, and all mentions under the pipe's key if it has one."""
     doc = nlp.make_doc(document.text.string)
-    found = [
-        doc.char_span(mention.start, mention.start + len(mention.string), mention.label, alignment_mode="expand")
-        for mention in document.gold
-        if mention.start is not None
-    ]
-    spans = [span for span in found if span is not None]
-    doc.ents = spacy.util.filter_spans(spans)
+    spans = []
+    for mention in document.gold:
+        assert mention.start is not None
+        end = mention.start + len(mention.string)
+        spans.append(doc.char_span(mention.start, end, mention.label, alignment_mode="expand"))
+    doc.ents = filter_spans(spans)
     if spans_key:
         doc.spans[spans_key] = spans
     return Example(nlp.make_doc(doc.text), doc)

@@ -6,7 +6,6 @@ is done here with the attention mask and the positions that left padding asks fo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
