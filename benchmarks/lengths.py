@@ -27,6 +27,7 @@ from benchmarks.sequences import DEFINITIONS, Cut, Ruler, answer_lengths, padell
 from benchmarks.surroundings import surroundings
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.errors import Errors
 from spacy_padellm.types import Scheme
 
 CUTS: tuple[Cut, ...] = get_args(Cut)
@@ -41,7 +42,10 @@ def read_tokenizer(name: str) -> Pieces:
     """
     if not Path(name).is_file():
         return load_pieces(Reference(name))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=name)
+    try:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=name)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=error)) from error
     tokenizer.eos_token = next((end for end in _ENDS if end in tokenizer.get_vocab()), None)
     return Pieces(tokenizer, name=name)
 

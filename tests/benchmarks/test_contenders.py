@@ -41,9 +41,7 @@ def scheme_of(name: str) -> Scheme:
 def taught(name: str, tokenizer: str, steps: int = 60) -> LanguageModel:
     """A small model that has seen the answers often enough to give answers that end."""
     lm = build_lm("llama", pieces_of(tokenizer), hidden_size=48, initializer_range=0.05)
-    trees = [
-        grow_gold(scheme_of(name), LABELS, text, gold, lm.pieces) for text, gold in zip(TEXTS, GOLD, strict=True)
-    ]
+    trees = [grow_gold(scheme_of(name), LABELS, text, gold, lm.pieces) for text, gold in zip(TEXTS, GOLD, strict=True)]
     train(lm, trees, steps=steps, rate=1e-2)
     return lm
 
@@ -123,9 +121,7 @@ def test_padellm_in_full_computes_every_prompt_and_its_padding() -> None:
                 stages[1].append((question + count + marker, len(lm.pieces.question(scheme.answer(follow, gold)))))
     passes = [max(answer for _, answer in stage) + 1 for stage in stages]
     widths = [max(prompt for prompt, _ in stage) for stage in stages]
-    computed = sum(
-        len(stage) * (width + steps - 1) for stage, width, steps in zip(stages, widths, passes, strict=True)
-    )
+    computed = sum(len(stage) * (width + steps - 1) for stage, width, steps in zip(stages, widths, passes, strict=True))
     assert (counters.steps, counters.pieces) == (sum(passes), computed)
     assert counters.pieces - counters.padding == sum(prompt + answer for stage in stages for prompt, answer in stage)
     # Every text has a row in the first batch, all but one have rows in the second.
