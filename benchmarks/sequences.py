@@ -51,8 +51,8 @@ class Ruler:
         return self._more(before + branch.question, answer)
 
     def _more(self, before: str, text: str) -> int:
-        shorter, longer = self._pieces.encode([before, before + text])
-        return len(longer) - len(shorter)
+        # Questions and counts come back often, and `Pieces` remembers them.
+        return len(self._pieces.question(before + text)) - len(self._pieces.question(before))
 
 
 def answer_lengths(scheme: Scheme, labels: Mapping[str, str], document: Document, ruler: Ruler) -> list[int]:
