@@ -154,6 +154,15 @@ class Errors(metaclass=Coded):
         'with "tokens": [str, ...] if the tokens are known.'
     )
     P132 = "{path} has no predictions: every line is blank. Expected one JSON object a line."
+    P133 = (
+        "The settings in {got!r} cannot be read: {problem}. Expected a factory and a JSON object, as "
+        """'spancat={{"threshold": 0.4}}'."""
+    )
+    P134 = (
+        "There is no pipeline or factory {name!r}. Expected an installed package, a folder with a meta.json, or a "
+        "registered factory: 'ner', or 'spancat={{...}}' with its settings."
+    )
+    P135 = "A run needs documents: {path} has none with a token. Expected one JSON object a line."
 
     # P150-P159: evaluation.
     P150 = "{path}: expected a .spacy file or a folder of them, got {got}."

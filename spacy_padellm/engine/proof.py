@@ -32,7 +32,7 @@ def prove(lm: LanguageModel) -> None:
     trees = _probe_trees(lm)
     try:
         packed, calls = _packed_logits(lm, trees)
-        with _own_attention(lm):
+        with own_attention(lm):
             alone = torch.cat([_alone_logits(lm, tree) for tree in trees])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
         raise ValueError(Errors.P025.format(family=lm.family, name=lm.name, reason=error)) from error
@@ -96,12 +96,12 @@ def _alone_logits(lm: LanguageModel, tree: Tree) -> Tensor:
 
 
 @contextmanager
-def _own_attention(lm: LanguageModel) -> Iterator[None]:
-    """The model with the attention it came with, not the forest's."""
+def own_attention(lm: LanguageModel, name: str = "eager") -> Iterator[None]:
+    """The model with one of transformers' own kinds of attention, not the forest's."""
     configs = {id(part.config): part.config for part in lm.model.modules() if hasattr(part, "config")}
     forest = [config for config in configs.values() if getattr(config, "_attn_implementation", None) == FOREST]
     for config in forest:
-        config._attn_implementation = "eager"
+        config._attn_implementation = name
     try:
         yield
     finally:
