@@ -55,7 +55,7 @@ def draw_bars(bars: Bars, *, title: str, unit: str, logarithmic: bool = False) -
         if logarithmic:
             axes.set_yscale("log")
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        figure.legend(loc="outside right center", frameon=False, fontsize=8)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None})
         pyplot.close(figure)
