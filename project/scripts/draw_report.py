@@ -160,8 +160,11 @@ def texts(comparison: Row, limit: int) -> str:
     return f'<table class="texts">{"".join(cells)}</table>'
 
 
-def page(comparisons: Sequence[Row], drawn: Mapping[str, str], *, title: str, n_texts: int) -> str:
-    """The whole page."""
+def page(comparisons: Sequence[Row], drawn: Mapping[str, str], *, title: str, n_texts: Mapping[str, int]) -> str:
+    """The whole page.
+
+    n_texts (Mapping[str, int]): How many texts of each data set to show; none of one that is not named.
+    """
     parts = list(drawn.values())
     for one in comparisons:
         about = one["surroundings"]
@@ -170,9 +173,10 @@ def page(comparisons: Sequence[Row], drawn: Mapping[str, str], *, title: str, n_
             f"<h2>{escape(one['data_set'])}</h2>",
             table(one),
             f'<p class="small">{escape(about["command"])}<br>{escape(made)}</p>',
-            "<p>Gold, and each pipeline that differs from it (outlined: not in gold).</p>",
-            texts(one, n_texts),
         ]
+        if n_texts.get(one["data_set"]):
+            parts.append("<p>Gold, and each pipeline that differs from it (outlined: not in gold).</p>")
+            parts.append(texts(one, n_texts[one["data_set"]]))
     return PAGE.format(title=escape(title), body="\n".join(parts))
 
 
@@ -182,6 +186,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="HTML file to write")
     parser.add_argument("--title", default="Four ways to ask a language model for entities")
     parser.add_argument("--texts", type=int, default=8, help="texts of each data set")
+    parser.add_argument("--texts-of", nargs="*", help="show texts of these data sets only: not all may be passed on")
     options = parser.parse_args()
     comparisons = [srsly.read_json(path) for path in sorted(options.folder.rglob("compare.json"))]
     if not comparisons:
@@ -190,7 +195,8 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for name, svg in drawn.items():
         options.output.with_name(f"{name}.svg").write_text(svg, encoding="utf-8")
-    written = page(comparisons, drawn, title=options.title, n_texts=options.texts)
+    shown = [one["data_set"] for one in comparisons] if options.texts_of is None else options.texts_of
+    written = page(comparisons, drawn, title=options.title, n_texts=dict.fromkeys(shown, options.texts))
     options.output.write_text(written, encoding="utf-8")
     msg.good(f"Saved to {options.output}")
 

@@ -88,6 +88,10 @@ def test_page_gathers_every_data_set(scripts, tmp_path, gold_path, monkeypatch):
         assert word in html, word
     assert "&lt;b&gt;" in html and "<b>" not in html
     assert html.count('class="entity wrong"') == 2, "one text of each data set"
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--texts-of", "second"])
+    draw_report.main()
+    fewer = (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+    assert fewer.count('class="entity wrong"') == 1 and "81.2" in fewer
     assert html.count("<svg") == len(draw_report.PLOTS) == len(list((tmp_path / "out").glob("*.svg")))
 
 
