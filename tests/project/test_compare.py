@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import spacy
@@ -98,6 +99,33 @@ def test_page_gathers_every_data_set(scripts, tmp_path, gold_path, monkeypatch):
 def test_page_needs_something_to_show(scripts, project, tmp_path):
     done = run(project, "project/scripts/draw_report.py", tmp_path, tmp_path / "page.html")
     assert done.returncode == 1 and "run compare.py first" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("config", ["compare", "lora"])
+@pytest.mark.parametrize("name", ["padellm", "augmented", "ner"])
+def test_configs_take_what_a_scheme_is_trained_with(scripts, config, name):
+    from train_schemes import Training
+
+    configs = scripts.parent / "configs"
+    training = Training(Path("corpus"), "some/model", configs, config, "zh", "Chinese", 12, 4, 5, -1)
+    command = training.command(name, 3, Path("out"))
+    assert command[:4] == ["-m", "spacy", "train", str(configs / f"{'ner' if name == 'ner' else config}.cfg")]
+    pairs = dict(zip(command[8::2], command[9::2], strict=True))
+    overrides = {key[2:]: int(value) if value.isdigit() else value for key, value in pairs.items()}
+    read = load_config(command[3], overrides=overrides, interpolate=True)
+    assert (read["training"]["max_steps"], read["training"]["eval_frequency"], read["training"]["seed"]) == (12, 3, 3)
+    assert (read["corpora"]["train"]["limit"], read["nlp"]["lang"]) == (5, "zh")
+    if name != "ner":
+        pipe = read["components"]["padellm_ner"]
+        assert pipe["model"]["name"] == "some/model"
+        assert (
+            pipe["scheme"]["@misc"]
+            == {
+                "padellm": "spacy-padellm.PaDeLLM.v1",
+                "augmented": "spacy-padellm.AutoRegAug.v1",
+            }[name]
+        )
+        assert pipe["scheme"]["prompt"]["@misc"] == "spacy-padellm.ChinesePrompt.v1"
 
 
 def test_speed_is_measured_on_every_pipeline_and_batch_size(scripts):
