@@ -82,8 +82,8 @@ def conditions(told: Mapping[str, Any]) -> tuple[str | None, ...]:
     """What must be equal where pipelines are compared: documents and updates."""
     files = {Path(file).name: checksum for file, checksum in told["inputs"].items()}
     settings = dict(pairwise(told["command"]))
-    equal = (settings.get(f"--{name}") for name in ("training.max_steps", "corpora.train.limit"))
-    return (files.get("train.spacy"), files.get("dev.spacy"), *equal)
+    updates, limit = settings.get("--training.max_steps"), settings.get("--corpora.train.limit", "0")
+    return files.get("train.spacy"), files.get("dev.spacy"), updates, limit
 
 
 def others(named: Sequence[str], taken: Iterable[str]) -> list[Contender]:

@@ -86,7 +86,7 @@ class Training:
                 "components.padellm_ner.scheme.prompt.@misc": f"spacy-padellm.{self.prompt}Prompt.v1",
             }
         written = util.load_config(self.config_path(name))
-        if written["corpora"]["train"].get("augmenter"):
+        if "settle_after" in (written["corpora"]["train"].get("augmenter") or {}):
             # Swapping settles when training ends.
             texts = self.updates * written["training"]["batcher"]["size"]
             settings["corpora.train.augmenter.settle_after"] = texts

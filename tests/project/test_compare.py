@@ -230,6 +230,21 @@ def test_what_was_cut_off_in_writing_is_made_again(scripts, tmp_path, gold_path,
     assert len(trained) == 2, "nothing before the names are known"
 
 
+@pytest.mark.parametrize("augmenter", ["spacy-padellm.MentionSwap.v1", "spacy.lower_case.v1"])
+def test_a_rival_may_have_any_augmenter(scripts, project, augmenter):
+    """Only one that settles is told when."""
+    from train_schemes import Training
+
+    configs = project / "project" / "configs"
+    written = load_config(configs / "ner.cfg")
+    settles = {"settle_after": 1} if "Swap" in augmenter else {"level": 0.1}
+    written["corpora"]["train"]["augmenter"] = {"@augmenters": augmenter, **settles}
+    written.to_disk(configs / "mine.cfg")
+    training = Training(project, "first", configs, "compare", "en", "English", 4, 2, 0, -1)
+    told = "--corpora.train.augmenter.settle_after" in training.command("mine", 0, project)
+    assert told == ("Swap" in augmenter)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"data_set": "x"}'])
 def test_a_broken_comparison_is_named(project, tmp_path, content):
     (tmp_path / "compare.json").write_text(content)
