@@ -294,5 +294,5 @@ def test_whole_workflow_on_ten_sentences(project):
     times = {path.parent.name: path.stat().st_mtime for path in trained.glob("*/training.json")}
     done = run(project, *command)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("trained already") == 4
+    assert " ".join(done.stdout.split()).count("trained already") == 4
     assert {path.parent.name: path.stat().st_mtime for path in trained.glob("*/training.json")}.items() > times.items()
