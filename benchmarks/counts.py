@@ -23,9 +23,12 @@ from spacy.tokens import Doc
 
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.evaluate import read_gold
+from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.data.converters.jsonl import read_jsonl
 from spacy_padellm.data.docs import to_docs
 from spacy_padellm.engine.decoder import Counters
+from spacy_padellm.errors import Errors
+from spacy_padellm.metrics.pairs import labels_in
 from spacy_padellm.metrics.report import Outcome, difference, report
 from spacy_padellm.pipeline.component import PaDeLLMNER
 from spacy_padellm.pipeline.outcomes import outcome_of
@@ -59,10 +62,15 @@ def read_setting(setting: str) -> tuple[str, dict[str, Any]]:
 
 
 def read_documents(path: Path, lang: str, limit: int) -> list[Doc]:
-    """Gold documents of a .spacy or a .jsonl file; of the latter with the tokens of `lang`."""
+    """Gold documents of a .spacy or a .jsonl file; of the latter with the tokens of `lang`.
+
+    RAISES (ValueError): P135 if there is none with a token.
+    """
     if path.suffix != ".jsonl":
         return read_gold(path, spans_key="sc", limit=limit)
     docs = list(to_docs(read_jsonl(path), spacy.blank(lang)))
+    if not any(doc.text.strip() for doc in docs):
+        raise ValueError(Errors.P135.format(path=path))
     return docs[:limit] if limit else docs
 
 
@@ -77,7 +85,10 @@ def run(model: str, docs: Sequence[Doc], changes: dict[str, Any]) -> Trial:
         warnings.filterwarnings("ignore", message=r"\[W001\]")  # what was lost is among the figures
         predicted = list(nlp.pipe(doc.text for doc in docs))
     seconds = time.perf_counter() - start
-    return Trial(outcome_of(docs, predicted, pipe.options.spans_key), pipe.counters, pipe.labels, seconds)
+    outcome = outcome_of(docs, predicted, pipe.options.spans_key)
+    # Gold may have labels that the pipe does not know: its mentions are missed.
+    labels = tuple(dict.fromkeys((*pipe.labels, *sorted(labels_in(outcome.spans) | labels_in(outcome.ents)))))
+    return Trial(outcome, pipe.counters, labels, seconds)
 
 
 def figures_of(trial: Trial, plain: Trial, *, samples: int) -> dict[str, Any]:
@@ -107,7 +118,10 @@ def figures_of(trial: Trial, plain: Trial, *, samples: int) -> dict[str, Any]:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run the pipeline plain and under every setting, and print a line for each."""
+    """Run the pipeline plain and under every setting, and print a line for each.
+
+    RAISES (ValueError): P135 if there is no document.
+    """
     docs = read_documents(arguments.docs, arguments.lang, arguments.limit)
     plain = run(arguments.model, docs, read_setting(PLAIN)[1])
     found: dict[str, Any] = {}
@@ -146,4 +160,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with coded_errors():
+        main()

@@ -20,6 +20,7 @@ from benchmarks.arms import Forest, corpus_model, run_all
 from benchmarks.corpora import Language, read_corpus
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
+from spacy_padellm.cli.root import coded_errors
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
@@ -73,4 +74,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with coded_errors():
+        main()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spacy_padellm.backends.local import Text
+from spacy_padellm.errors import Errors
 from spacy_padellm.types import Mention
 
 
@@ -24,24 +26,33 @@ def read_documents(path: Path, limit: int | None = None) -> list[Document]:
     path (Path): The file.
     limit (int | None): Read the first ones only.
     RETURNS (list[Document]): Those with at least one token.
+    RAISES (ValueError): P136 for a line that is something else.
     """
-    documents = []
-    with path.open(encoding="utf8") as lines:
-        for line in lines:
-            record = json.loads(line)
-            borders, place = [], 0
-            for token in record["tokens"]:
-                start = record["text"].index(token, place)
-                place = start + len(token)
-                if token.strip():
-                    borders.append((start, place))
-            spans = sorted(record["spans"], key=lambda span: (span[0], -span[1]))
-            gold = tuple(Mention(label, record["text"][start:end], start=start) for start, end, label in spans)
-            if borders:
-                documents.append(Document(Text(record["text"], borders), gold))
+    documents: list[Document] = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                document = _document(json.loads(line.decode("utf8")))
+            except (ValueError, TypeError, KeyError) as error:
+                problem = f"{type(error).__name__}: {error}"
+                raise ValueError(Errors.P136.format(path=path, line=number, problem=problem)) from error
+            if document.text.borders:
+                documents.append(document)
             if limit is not None and len(documents) == limit:
                 break
     return documents
+
+
+def _document(record: dict[str, Any]) -> Document:
+    text, borders, place = record["text"], [], 0
+    for token in record["tokens"]:
+        start = text.index(token, place)
+        place = start + len(token)
+        if token.strip():
+            borders.append((start, place))
+    spans = sorted(record["spans"], key=lambda span: (span[0], -span[1]))
+    gold = tuple(Mention(label, text[start:end], start=start) for start, end, label in spans)
+    return Document(Text(text, borders), gold)
 
 
 def labels_of(documents: list[Document]) -> dict[str, str]:

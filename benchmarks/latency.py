@@ -33,6 +33,7 @@ from benchmarks.paper import LATENCIES
 from benchmarks.results import table, write_results
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
+from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
 
@@ -187,4 +188,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with coded_errors():
+        main()

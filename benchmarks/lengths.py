@@ -25,6 +25,7 @@ from benchmarks.results import table, write_results
 from benchmarks.schemes import SCHEMES
 from benchmarks.sequences import DEFINITIONS, Cut, Ruler, answer_lengths, padellm_paths
 from benchmarks.surroundings import surroundings
+from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors
@@ -169,4 +170,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with coded_errors():
+        main()

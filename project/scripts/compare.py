@@ -16,17 +16,22 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import spacy
 import srsly
+from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from train_schemes import RECORD, SCHEMES
 from wasabi import msg
 
+from spacy_padellm.cli.evaluate import read_gold
+from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.data.doc_bins import read_docs
+from spacy_padellm.errors import Errors
 from spacy_padellm.metrics.pairs import labels_in
 from spacy_padellm.metrics.report import Outcome, difference, report
 from spacy_padellm.metrics.surroundings import surroundings
@@ -56,22 +61,59 @@ class Contender:
     kept: Path | None
 
 
-def contenders(folder: Path, others: Mapping[str, str]) -> list[Contender]:
-    """The pipelines in a folder of train_schemes.py, and others by name."""
+def contenders(folder: Path) -> list[Contender]:
+    """The pipelines in a folder of train_schemes.py. Those that were trained under other conditions than the newest, by
+    an earlier run for instance, are left out with a warning."""
+    records = {record: srsly.read_json(record) for record in sorted(folder.glob(f"seed-*/*/{RECORD}"))}
+    newest = max(records, key=lambda record: record.stat().st_mtime, default=None)
     found = []
-    for record in sorted(folder.glob(f"seed-*/*/{RECORD}")):
-        told, path = srsly.read_json(record), record.parent
+    for record, told in records.items():
+        path = record.parent
+        if newest and conditions(told) != conditions(records[newest]):
+            msg.warn(f"{path} is left out: it was not trained on the documents, or for the updates, of {newest.parent}")
+            continue
         found.append(Contender(told["scheme"], told["seed"], str(path / "model-best"), told, path / FOUND))
     order = {name: place for place, name in enumerate(SCHEMES)}
     found.sort(key=lambda one: (order.get(one.name, len(order)), one.name))
-    return found + [Contender(name, None, path, {}, None) for name, path in others.items()]
+    return found
+
+
+def conditions(told: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """What must be equal where pipelines are compared: documents and updates."""
+    files = {Path(file).name: checksum for file, checksum in told["inputs"].items()}
+    settings = dict(pairwise(told["command"]))
+    updates, limit = settings.get("--training.max_steps"), settings.get("--corpora.train.limit", "0")
+    return files.get("train.spacy"), files.get("dev.spacy"), updates, limit
+
+
+def others(named: Sequence[str], taken: Iterable[str]) -> list[Contender]:
+    """Pipelines that were trained elsewhere.
+
+    named (Sequence[str]): NAME=FOLDER_OR_PACKAGE of each.
+    taken (Iterable[str]): Names that stand for something else: rows of one name are seeds of one pipeline.
+    RAISES (ValueError): If one is written otherwise, has a name that is taken, or does not exist.
+    """
+    found: dict[str, Contender] = {}
+    for one in named:
+        name, _, path = one.partition("=")
+        if not (name and path):
+            raise ValueError(f"--pipelines: expected NAME=FOLDER_OR_PACKAGE, got {one!r}.")
+        if name in found or name in taken:
+            raise ValueError(f"--pipelines: the name {name!r} stands for another pipeline. Choose another name.")
+        if not Path(path).exists() and not util.is_package(path):
+            raise ValueError(Errors.P154.format(name=path))
+        found[name] = Contender(name, None, path, {}, None)
+    return list(found.values())
 
 
 def annotate(contender: Contender, nlp: Language, gold: Sequence[Doc]) -> list[Doc]:
     """What a pipeline finds in the texts of gold documents: what it found before, if nothing is newer."""
     kept, record = contender.kept, Path(contender.path).parent / RECORD
     if kept is not None and kept.is_file() and kept.stat().st_mtime > record.stat().st_mtime:
-        docs = list(read_docs(kept, nlp.vocab))
+        try:
+            docs = list(read_docs(kept, nlp.vocab))
+        except ValueError:  # cut off while it was written
+            docs = []
         if [doc.text for doc in docs] == [doc.text for doc in gold]:
             return docs
     docs = list(nlp.pipe(doc.text for doc in gold))
@@ -189,9 +231,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.gpu_id >= 0:
         spacy.require_gpu(options.gpu_id)
-    others = dict(named.split("=", 1) for named in options.pipelines)
     settings = {name: getattr(options, name) for name in ("speed_docs", "batch_sizes", "runs", "samples")}
-    rows = compare(contenders(options.folder, others), options.test, **settings)
+    with coded_errors():
+        read_gold(options.test, spans_key="sc")
+        found = contenders(options.folder)
+        found += others(options.pipelines, {*SCHEMES, *(one.name for one in found)})
+        if not found:
+            raise ValueError(f"No trained pipeline in {options.folder}: run train_schemes.py first.")
+        rows = compare(found, options.test, **settings)
     told = {
         "data_set": options.title or options.test.parent.name,
         "test": str(options.test),

@@ -85,6 +85,18 @@ PLOTS = {
 Row = Mapping[str, Any]
 
 
+def read_comparison(path: Path) -> Row:
+    """What compare.py wrote. A file that is something else ends the script."""
+    try:
+        told: Row = srsly.read_json(path)
+    except ValueError as error:
+        msg.fail(f"{path} is not JSON ({error}): run compare.py again", exits=1)
+    parts = ("data_set", "test", "pipelines", "surroundings")
+    if not isinstance(told, dict) or not told.keys() >= set(parts):
+        msg.fail(f"{path} has not {', '.join(parts)}, as compare.py writes them: run it again", exits=1)
+    return told
+
+
 def by_name(comparison: Row) -> dict[str, list[Row]]:
     """The rows of each pipeline, one a seed."""
     found: dict[str, list[Row]] = {}
@@ -138,12 +150,17 @@ def table(comparison: Row) -> str:
 def texts(comparison: Row, limit: int) -> str:
     """Texts with gold and what each pipeline found, those first on which most pipelines are wrong somewhere."""
     vocab = spacy.blank("xx").vocab
-    gold = list(read_docs(Path(comparison["test"]), vocab))
+    try:
+        gold = list(read_docs(Path(comparison["test"]), vocab))
+    except (ValueError, OSError):
+        return "<p>The test documents are not there any more.</p>"
     pairs: dict[str, Sequence[Pair]] = {}
     for name, rows in by_name(comparison).items():
         kept = Path(rows[0]["path"]).parent / "found.spacy"
-        if kept.is_file():
-            pairs[name] = outcome_of(gold, read_docs(kept, vocab)).spans
+        docs = list(read_docs(kept, vocab)) if kept.is_file() else []
+        # The documents may have changed since, and a pipeline from elsewhere may have been asked about others.
+        if gold and [doc.text for doc in docs] == [doc.text for doc in gold]:
+            pairs[name] = outcome_of(gold, docs).spans
     colors = palette(sorted(set().union(*map(labels_in, pairs.values()))))
     wrong = [
         sum(of[place].gold_keys != of[place].predicted_keys for of in pairs.values()) for place in range(len(gold))
@@ -188,7 +205,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=8, help="texts of each data set")
     parser.add_argument("--texts-of", nargs="*", help="show texts of these data sets only: not all may be passed on")
     options = parser.parse_args()
-    comparisons = [srsly.read_json(path) for path in sorted(options.folder.rglob("compare.json"))]
+    comparisons = [read_comparison(path) for path in sorted(options.folder.rglob("compare.json"))]
     if not comparisons:
         msg.fail(f"No compare.json in {options.folder}: run compare.py first", exits=1)
     drawn = plots(comparisons)

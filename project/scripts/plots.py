@@ -42,20 +42,23 @@ def draw_bars(bars: Bars, *, title: str, unit: str, logarithmic: bool = False) -
     """
     names = pipeline_names(bars)
     width = 0.8 / max(len(names), 1)
-    with matplotlib.rc_context({"svg.hashsalt": title, "font.size": 9, "svg.fonttype": "none"}):
+    settings = {"svg.hashsalt": title, "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
+    with matplotlib.rc_context(settings):
         figure, axes = pyplot.subplots(figsize=(max(5.0, 2.2 * len(bars)), 3.2), layout="constrained")
+        keys = []
         for place, name in enumerate(names):
             for group, of_set in enumerate(bars.values()):
                 if name in of_set:
                     _draw_bar(axes, group + (place - (len(names) - 1) / 2) * width, width, of_set[name], place)
-            axes.bar([0], [0], width=0, color=COLORS[place % len(COLORS)], label=name)
+            keys.append(axes.bar([0], [0], width=0, color=COLORS[place % len(COLORS)]))
         axes.set_xticks(range(len(bars)), list(bars))
         axes.set_ylabel(unit)
         axes.set_title(title, loc="left", fontsize=10)
         if logarithmic:
             axes.set_yscale("log")
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside right center", frameon=False, fontsize=8)
+        # Named here and not on the bars: a label that begins with "_" would be left out.
+        figure.legend(keys, names, loc="outside right center", frameon=False, fontsize=8)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None})
         pyplot.close(figure)

@@ -26,6 +26,8 @@ from spacy import util
 from wasabi import msg
 from weasel.util.hashing import get_checksum
 
+from spacy_padellm.cli.root import coded_errors
+
 SCHEMES = {
     "padellm": "PaDeLLM",
     "one_step": "OneStep",
@@ -84,7 +86,7 @@ class Training:
                 "components.padellm_ner.scheme.prompt.@misc": f"spacy-padellm.{self.prompt}Prompt.v1",
             }
         written = util.load_config(self.config_path(name))
-        if written["corpora"]["train"].get("augmenter"):
+        if "settle_after" in (written["corpora"]["train"].get("augmenter") or {}):
             # Swapping settles when training ends.
             texts = self.updates * written["training"]["batcher"]["size"]
             settings["corpora.train.augmenter.settle_after"] = texts
@@ -111,20 +113,32 @@ def train_all(training: Training, output: Path, names: Sequence[str], seeds: Seq
     output (Path): The folder to write to.
     names (Sequence[str]): Of `SCHEMES`, or of rivals' configs.
     YIELDS (Path): Each pipeline's folder.
+    RAISES (ValueError): If one of them has no config. Nothing is trained then.
     """
+    for name in names:
+        if not training.config_path(name).is_file():
+            raise ValueError(f"There is no config for {name!r}: expected a file {training.config_path(name)}.")
     for seed in seeds:
         for name in names:
             folder = output / f"seed-{seed}" / name
             command, record = training.command(name, seed, folder), folder / RECORD
             made_of = {"command": ["python", *command], "inputs": training.checksums(name)}
-            told = srsly.read_json(record) if record.is_file() else {}
-            if made_of.items() <= told.items():
+            if made_of.items() <= read_record(record).items():
                 msg.info(f"{folder}: trained already")
             else:
                 msg.divider(str(folder))
                 record.unlink(missing_ok=True)
                 srsly.write_json(record, {"scheme": name, "seed": seed, **made_of, **_train(command, folder)})
             yield folder
+
+
+def read_record(record: Path) -> dict[str, Any]:
+    """What a record says; nothing where there is none, or one that was cut off while it was written."""
+    try:
+        told: dict[str, Any] = srsly.read_json(record)
+    except (ValueError, OSError):
+        return {}
+    return told
 
 
 def _train(command: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -167,9 +181,11 @@ def main() -> None:
     parser.add_argument("--gpu-id", type=int, default=-1)
     options = vars(parser.parse_args())
     output, schemes, rivals, seeds = (options.pop(name) for name in ("output", "schemes", "rivals", "seeds"))
-    for folder in train_all(Training(**options), output, [*schemes, *rivals], seeds):
-        told = srsly.read_json(folder / RECORD)
-        msg.good(f"{folder}: {told['seconds']} s, dev F {100 * (told['dev']['ents_f'] or 0):.2f}")
+    names, seeds = (list(dict.fromkeys(some)) for some in ([*schemes, *rivals], seeds))
+    with coded_errors():
+        for folder in train_all(Training(**options), output, names, seeds):
+            told = srsly.read_json(folder / RECORD)
+            msg.good(f"{folder}: {told['seconds']} s, dev F {100 * (told['dev'].get('ents_f') or 0):.2f}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ def read_labels_v1(*, path: Path | None = None) -> Any:
 
     path (Path | None): The file; None to take the labels of the training examples.
     RETURNS (Any): What the file holds, None without one.
-    RAISES (ValueError): P116 if there is no such file or it is not JSON.
+    RAISES (ValueError): P116 if there is no such file, it cannot be opened or it is not JSON.
     """
     if path is None:
         return None
     try:
         return srsly.read_json(path)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ValueError(Errors.P116.format(path=path, problem=error)) from error

@@ -63,6 +63,7 @@ class Growing:
     script (tuple[int, ...] | None): Pieces to give in place of the model's.
     further (int): How many answers may still leave this one and go on beside it.
     own (bool): It is the model's own answer and has left no other.
+    optional (bool): It is a further answer or stands under one: it is left out where the model has no room for it.
     given (list[Given]): Where it goes once it is finished, beside the other answers to the question.
     """
 
@@ -75,6 +76,7 @@ class Growing:
     script: tuple[int, ...] | None = None
     further: int = 0
     own: bool = True
+    optional: bool = False
     given: list[Given] = field(default_factory=list)
 
 
@@ -87,7 +89,8 @@ class Growth:
     max_positions (int): The most positions the model has.
     max_answer (int): The most pieces an answer may have.
     constrain (bool): Whether copied answers are held to the text.
-    RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has.
+    RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has. A further
+        answer that does, or what stands under it, is not followed.
     """
 
     def __init__(
@@ -186,7 +189,7 @@ class Growth:
                 break
             taken |= ends if other in ends else {other}
             growing.further -= 1
-            leaves = replace(growing, pieces=[*growing.pieces], further=0, own=False)
+            leaves = replace(growing, pieces=[*growing.pieces], further=0, own=False, optional=True)
             left.append((leaves, other, its_log_probability))
         if growing.branch.copies and choices:
             # Another mention begins otherwise: what leaves later is another end of the same one.
@@ -211,8 +214,7 @@ class Growth:
             endless = growing.copy is None or growing.script is not None or growing.branch.form is not None
             if full and endless:
                 self._finish(growing, Finish.LIMIT)
-            else:
-                self._check_depth(growing.node)
+            elif self._fits(growing.node, 0, optional=growing.optional):
                 self._growing.setdefault(growing.node, []).append(growing)
 
     def _finish(self, growing: Growing, finish: Finish) -> None:
@@ -223,14 +225,16 @@ class Growth:
         else:
             text = self._pieces.decode(growing.pieces)
         answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
-        opened = [self._plant(branch, growing.node) for branch in self._request.follow(growing.branch, text)]
+        follows = self._request.follow(growing.branch, text)
+        opened = [self._plant(branch, growing.node, optional=growing.optional) for branch in follows]
         growing.given.append(Given(Answered(growing.branch, answer), growing.own, opened))
 
-    def _plant(self, branch: Branch, parent: int) -> list[Given]:
-        """Ask a question under a node. Its answers will be in the list."""
-        node = self._grow(parent, self._pieces.question(branch.question))
-        self._check_depth(node)
-        growing = Growing(branch, node)
+    def _plant(self, branch: Branch, parent: int, *, optional: bool = False) -> list[Given]:
+        """Ask a question under a node. Its answers will be in the list, which stays empty if there is no room."""
+        question = self._pieces.question(branch.question)
+        if not self._fits(parent, len(question), optional=optional):
+            return []
+        growing = Growing(branch, self._grow(parent, question), optional=optional)
         if branch.closer:
             growing.closer = self._pieces.question(branch.closer)[0]
         if (branch.copies or branch.form) and self._constrain:
@@ -239,7 +243,7 @@ class Growth:
             growing.script = spell_answer(branch, self._request.script(branch), self._pieces)
         elif branch.form is None:
             growing.further = branch.further
-        self._growing.setdefault(node, []).append(growing)
+        self._growing.setdefault(growing.node, []).append(growing)
         return growing.given
 
     def _grow(self, parent: int, segment: Sequence[int]) -> int:
@@ -260,8 +264,16 @@ class Growth:
             )
         return self._constraints[form]
 
-    def _check_depth(self, node: int) -> None:
-        check_length(self.tree.depths[node] + 1 if node != ROOT else 0, self._max_positions, self._request.text)
+    def _fits(self, node: int, more: int, *, optional: bool) -> bool:
+        """Whether the model has positions for so many pieces under a node. What is not optional must fit.
+
+        RAISES (ValueError): P023 if it does not.
+        """
+        length = more + (self.tree.depths[node] + 1 if node != ROOT else 0)
+        if optional and length > self._max_positions:
+            return False
+        check_length(length, self._max_positions, self._request.text)
+        return True
 
 
 def _ranked(given: Sequence[Sequence[Given]]) -> list[Given]:
@@ -269,11 +281,18 @@ def _ranked(given: Sequence[Sequence[Given]]) -> list[Given]:
     ranked: list[Given] = []
     for answers in given:
         best: dict[str, Given] = {}
-        for one in sorted(answers, key=lambda one: (not one.own, -one.answered.answer.probability)):
+        complete = (one for one in answers if _is_complete(one))
+        for one in sorted(complete, key=lambda one: (not one.own, -one.answered.answer.probability)):
             # The same answer may be spelled with other pieces.
             best.setdefault(one.answered.answer.text, one)
         ranked += best.values()
     return ranked[::-1]
+
+
+def _is_complete(given: Given) -> bool:
+    """Whether every question that an answer opened has the model's own answer. Under a further answer there may have
+    been no room for one."""
+    return all(any(one.own and _is_complete(one) for one in answers) for answers in given.opened)
 
 
 def spell_answer(branch: Branch, text: str, pieces: Pieces) -> tuple[int, ...]:

@@ -53,3 +53,19 @@ def test_the_settings_tried_by_default(pipeline: Path, capsys: pytest.CaptureFix
     found = run(capsys, pipeline, "gold.spacy", "--limit", "2")
     assert found["docs"] == 2
     assert len(found["settings"]) == 1 + len(counts.SETTINGS)
+
+
+def test_gold_labels_that_the_pipe_does_not_know_are_missed(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gold.jsonl"
+    path.write_text('{"text": "Ada sang", "spans": [[0, 3, "singer"]]}\n', encoding="utf8")
+    found = run(capsys, pipeline, str(path), "--setting", "same: scheme.second_look=0")
+    assert found["settings"]["plain"]["spans"]["r"] == 0
+
+
+@pytest.mark.parametrize("written", ["", '{"text": " ", "spans": []}\n'])
+def test_no_documents_are_refused(pipeline: Path, tmp_path: Path, written: str) -> None:
+    (tmp_path / "none.jsonl").write_text(written, encoding="utf8")
+    with pytest.raises(ValueError, match=r"\[P135\] .*none\.jsonl"):
+        counts.main(["--model", str(pipeline), "--docs", str(tmp_path / "none.jsonl")])

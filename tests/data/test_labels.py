@@ -24,3 +24,8 @@ def test_missing_or_broken_file_p116(tmp_path, content):
         path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"\[P116\].*labels\.json"):
         read_labels_v1(path=path)
+
+
+def test_a_folder_is_no_file_p116(tmp_path):
+    with pytest.raises(ValueError, match=r"\[P116\].*directory"):
+        read_labels_v1(path=tmp_path)

@@ -270,3 +270,37 @@ def test_a_trained_models_counts_equal_the_slow_form(tokenizer, constrain):
         assert list(firsts.values())[::-1] == texts[1]
         counts.update(texts[0])
     assert {"0", "3"} < counts
+
+
+def test_alternatives_without_room_are_not_followed(monkeypatch: pytest.MonkeyPatch):
+    """Wherever the plain answers fit the model, so do those with a look and with choices: what does not fit is left
+    out, a count with all its mentions, and the rest is what it is where there is room."""
+    lm, text, labels = trained_lm("fresh"), GOLD[1][0], {"LOC": LABELS["LOC"]}
+    plain = PaDeLLM(PROMPT)
+    looking = PaDeLLM(PROMPT, second_look=3, look_floor=1e-9, mention_choices=2, choice_floor=1e-9)
+
+    def ask(scheme: PaDeLLM, limit: int) -> list[Answered] | None:
+        request = Request(text, scheme.trunk(text), scheme.ask(labels, text), scheme.follow, borders_of(text))
+        monkeypatch.setattr(lm.model.config, "max_position_embeddings", limit)
+        try:
+            return run(lm, [request])[0][0]
+        except ValueError as error:
+            assert str(error).startswith("[P023]")
+            return None
+
+    room = ask(looking, lm.max_positions)
+    assert room is not None
+    kept: list[int] = []
+    for limit in (lm.max_positions, *range(42, 0, -1)):
+        fitting, looked = ask(plain, limit), ask(looking, limit)
+        assert (looked is None) == (fitting is None)
+        if looked is None:
+            break
+        kept.append(len(looked))
+        found = {(branch, answer.text) for branch, answer in looked}
+        assert_same(looked, [one for one in room if (one.branch, one.answer.text) in found])
+        for branch, answer in looked:
+            opened = looking.follow(branch, answer.text)
+            assert {one.ordinal for one in opened} == {one.branch.ordinal for one in looked if one.branch in opened}
+    assert kept == sorted(kept, reverse=True)
+    assert kept[-1] < kept[0] == len(room)

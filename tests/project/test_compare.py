@@ -54,6 +54,15 @@ def test_a_plot_says_what_it_is_given_and_always_the_same(scripts):
     assert draw_bars(bars, title="F of <spans>", unit="F", logarithmic=True) != drawn
 
 
+def test_a_plot_takes_any_name(scripts):
+    """Not as a formula, and not as what is to be hidden."""
+    from plots import Bar, draw_bars
+
+    drawn = draw_bars({"a$b^$<x>": {"_mine": Bar(1.0), "P&Q": Bar(2.0)}}, title="F", unit="F")
+    for word in ("a$b^$&lt;x&gt;", "_mine", "P&amp;Q"):
+        assert f">{word}</text>" in drawn
+
+
 def test_bars_are_means_over_seeds_with_their_range(scripts):
     from draw_report import COLUMNS, bar_of
     from plots import Bar
@@ -166,6 +175,128 @@ def test_what_was_found_is_kept_until_the_pipeline_is_newer(scripts, tmp_path, g
     annotate(other, nlp, gold)
     annotate(other, nlp, gold)
     assert nlp.runs == 4
+
+
+def record_in(folder, *, name="padellm", seed=0, train="a", updates=2, moment=1000):
+    """What train_schemes.py leaves of a training."""
+    from compare import RECORD
+
+    path = folder / f"seed-{seed}" / name
+    path.mkdir(parents=True)
+    inputs = {"corpus/train.spacy": train, "corpus/dev.spacy": "d"}
+    command = ["python", "--training.max_steps", str(updates), "--corpora.train.limit", "0"]
+    srsly.write_json(path / RECORD, {"scheme": name, "seed": seed, "command": command, "inputs": inputs})
+    os.utime(path / RECORD, (moment, moment))
+
+
+def test_only_pipelines_of_equal_conditions_are_compared(scripts, tmp_path, capsys):
+    """What an earlier run left, on other documents or for other updates, is named and left out."""
+    from compare import contenders
+
+    record_in(tmp_path, name="ner", seed=1, train="before")
+    record_in(tmp_path, name="one_step", seed=1, updates=5)
+    record_in(tmp_path, name="ner", moment=2000)
+    record_in(tmp_path)
+    assert [(one.name, one.seed) for one in contenders(tmp_path)] == [("padellm", 0), ("ner", 0)]
+    assert " ".join(capsys.readouterr().out.split()).count("is left out: it was not trained") == 2
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (["a"], "expected NAME=FOLDER_OR_PACKAGE, got 'a'"),
+        (["=a"], "expected NAME=FOLDER_OR_PACKAGE, got '=a'"),
+        (["a={0}", "a={0}"], "'a' stands for another pipeline"),
+        (["padellm={0}"], "'padellm' stands for another pipeline"),
+        (["a={0}/none"], r"P154.*/none'"),
+    ],
+)
+def test_pipelines_from_elsewhere_need_names_of_their_own(scripts, tmp_path, named, message):
+    from compare import others
+
+    given = [one.format(tmp_path) for one in named]
+    with pytest.raises(ValueError, match=message):
+        others(given, {"padellm"})
+    assert [one.path for one in others([f"a={tmp_path}", f"b={tmp_path}"], {"padellm"})] == [str(tmp_path)] * 2
+
+
+def test_nothing_to_compare_is_said_without_a_traceback(project, tmp_path, gold_path):
+    done = run(project, "project/scripts/compare.py", tmp_path, gold_path, tmp_path / "out.json")
+    assert done.returncode == 1 and "run train_schemes.py first" in " ".join(done.stdout.split())
+    done = run(project, "project/scripts/compare.py", tmp_path, tmp_path / "none.spacy", tmp_path / "out.json")
+    assert done.returncode == 1 and "P150" in done.stdout
+
+
+def test_what_was_cut_off_in_writing_is_made_again(scripts, tmp_path, gold_path, monkeypatch):
+    import train_schemes
+    from compare import FOUND, RECORD, Contender, annotate
+
+    nlp = spacy.blank("en")
+    (tmp_path / RECORD).write_text("{}")
+    (tmp_path / FOUND).write_bytes(b"half")
+    os.utime(tmp_path / RECORD, (1000, 1000))
+    gold = list(DocBin().from_disk(gold_path).get_docs(nlp.vocab))
+    kept = Contender("padellm", 0, str(tmp_path / "model-best"), {}, tmp_path / FOUND)
+    assert len(annotate(kept, nlp, gold)) == len(list(DocBin().from_disk(tmp_path / FOUND).get_docs(nlp.vocab))) == 2
+
+    class Instant(train_schemes.Training):
+        def command(self, name, seed, folder):
+            return [name]
+
+        def checksums(self, name):
+            return {}
+
+    trained = []
+    monkeypatch.setattr(train_schemes, "_train", lambda command, folder: trained.append(command) or {"seconds": 1})
+    (tmp_path / "one.cfg").touch()
+    training = Instant(tmp_path, "", tmp_path, "one", "en", "English", 1, 1, 0, -1)
+    record = tmp_path / "seed-0" / "one" / RECORD
+    record.parent.mkdir(parents=True)
+    for content, times in ((None, 1), (None, 1), ('{"scheme": ', 2)):
+        if content:
+            record.write_text(content)
+        list(train_schemes.train_all(training, tmp_path, ["one"], [0]))
+        assert len(trained) == times
+    with pytest.raises(ValueError, match=r"no config for 'two'.*two\.cfg"):
+        list(train_schemes.train_all(training, tmp_path, ["padellm", "two"], [1]))
+    assert len(trained) == 2, "nothing before the names are known"
+
+
+@pytest.mark.parametrize("augmenter", ["spacy-padellm.MentionSwap.v1", "spacy.lower_case.v1"])
+def test_a_rival_may_have_any_augmenter(scripts, project, augmenter):
+    """Only one that settles is told when."""
+    from train_schemes import Training
+
+    configs = project / "project" / "configs"
+    written = load_config(configs / "ner.cfg")
+    settles = {"settle_after": 1} if "Swap" in augmenter else {"level": 0.1}
+    written["corpora"]["train"]["augmenter"] = {"@augmenters": augmenter, **settles}
+    written.to_disk(configs / "mine.cfg")
+    training = Training(project, "first", configs, "compare", "en", "English", 4, 2, 0, -1)
+    told = "--corpora.train.augmenter.settle_after" in training.command("mine", 0, project)
+    assert told == ("Swap" in augmenter)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"data_set": "x"}'])
+def test_a_broken_comparison_is_named(project, tmp_path, content):
+    (tmp_path / "compare.json").write_text(content)
+    done = run(project, "project/scripts/draw_report.py", tmp_path, tmp_path / "page.html")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "compare.json" in done.stdout
+
+
+def test_texts_that_have_changed_are_left_out_of_the_page(scripts, tmp_path, gold_path):
+    from draw_report import texts
+
+    nlp = spacy.blank("en")
+    DocBin(docs=[nlp.make_doc("Ada met <b>Hugo</b>"), nlp.make_doc("in Paris")]).to_disk(tmp_path / "found.spacy")
+    rows = [{**figures("padellm", 0, 1.0), "path": str(tmp_path / "model-best")}]
+    told = {"test": str(gold_path), "pipelines": rows}
+    assert "Ada" in texts(told, 2)
+    DocBin(docs=[nlp.make_doc("another text")]).to_disk(tmp_path / "found.spacy")
+    assert "Ada" not in texts(told, 2)
+    gold_path.unlink()
+    assert "not there any more" in texts(told, 2)
 
 
 @pytest.mark.slow
