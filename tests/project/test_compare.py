@@ -306,8 +306,8 @@ def test_whole_workflow_on_ten_sentences(project):
     config = folder / "configs" / "compare.cfg"
     # What two updates have taught answers anything at any length.
     load_config(config, overrides={"components.padellm_ner.max_answer": 8}).to_disk(config)
-    command = ["-m", "spacy", "project", "run", "compare", ".", "--vars.limit", "10", "--vars.updates", "2"]
-    done = run(project, *command)
+    settings = [".", "--vars.limit", "10", "--vars.updates", "2"]
+    done = run(project, "-m", "spacy", "project", "run", "compare", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((folder / "metrics" / "snips_screening" / "compare.json").read_text())
     assert [row["name"] for row in told["pipelines"]] == ["padellm", "one_step", "structured", "augmented", "ner"]
@@ -322,9 +322,9 @@ def test_whole_workflow_on_ten_sentences(project):
     assert (folder / "visualizations" / "report.html").stat().st_size > 10_000
 
     trained = folder / "training" / "snips_screening" / "compare" / "seed-0"
-    (trained / "one_step" / "training.json").unlink()
+    (trained / "ner" / "training.json").unlink()
     times = {path.parent.name: path.stat().st_mtime for path in trained.glob("*/training.json")}
-    done = run(project, *command)
+    done = run(project, "-m", "spacy", "project", "run", "train_schemes", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " ".join(done.stdout.split()).count("trained already") == 4
     assert {path.parent.name: path.stat().st_mtime for path in trained.glob("*/training.json")}.items() > times.items()
