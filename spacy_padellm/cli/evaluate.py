@@ -91,14 +91,16 @@ def evaluate(
     data_path (Path): A .spacy file or a folder of them. Documents without gold annotation are left out (W060).
     against (str | Path | None): Another pipeline.
     labels (Path | None): A file of labels, as `read_labels_v1` reads it: what padellm_ner pipes are asked about in
-        place of their own labels. They may be labels that no pipe was trained on.
+        place of their own labels. They may be labels that no pipe was trained on. A pipeline `against` which `model` is
+        compared may have no such pipe, and keeps its labels.
     RETURNS (dict[str, Any]): The figures of `model` as `metrics.report.report` gives them, with `model`, `data` and
         `labels`. With `against`: its figures under that name, and under `difference` how much higher those of `model`
         are, as `metrics.report.difference` gives it.
     RAISES (ValueError): P001 for a number out of range; P109 for a file that is not a .spacy file; P116 for labels that
         cannot be read, P011 or P015 to P017 for labels that are none; P150 for a path without .spacy files; P151 for
         documents without gold annotation; P152 for documents without a gold mention; P153 for a pipeline that changes
-        the text; P154 for one that does not exist; P155 if there are `labels`, and no pipe that they are for.
+        the text; P154 for one that does not exist; P155 if there are `labels` for which
+        `model` has no pipe.
     """
     # A comparison is made of resamples.
     check_whole("samples", samples, least=0 if against is None else 1)
@@ -114,7 +116,7 @@ def evaluate(
     if against is None:
         found = report(outcome, sorted(asked), **draws)
         return {"model": str(model), "data": str(data_path), "labels": sorted(asked), **found}
-    other, others = annotate(against, gold, labels=labels, spans_key=spans_key, batch_size=batch_size)
+    other, others = annotate(against, gold, labels=labels, spans_key=spans_key, batch_size=batch_size, yardstick=True)
     # Both are judged on the same labels, so that their counts are of the same (text, label) pairs.
     judged = sorted(asked | others)
     found = {"model": str(model), "data": str(data_path), "labels": judged, **report(outcome, judged, **draws)}
@@ -124,20 +126,32 @@ def evaluate(
 
 
 def annotate(
-    model: str | Path, gold: list[Doc], *, labels: Path | None = None, spans_key: str, batch_size: int | None
+    model: str | Path,
+    gold: list[Doc],
+    *,
+    labels: Path | None = None,
+    spans_key: str,
+    batch_size: int | None,
+    yardstick: bool = False,
 ) -> tuple[Outcome, set[str]]:
     """Have a pipeline annotate the texts of gold documents.
 
     labels (Path | None): A file of labels that its padellm_ner pipes are asked about; None for their own labels.
+    yardstick (bool): It may be a pipeline without such pipes, which keeps its own labels.
     RETURNS (tuple[Outcome, set[str]]): What it found beside gold, and the labels that it was asked about or that one
         of them has.
     """
     nlp = spacy.load(model)
-    if labels is not None:
+    if labels is not None and (asked_pipes(nlp) or not yardstick):
         ask_about(nlp, read_labels_v1(path=labels))
     predicted = nlp.pipe((doc.text for doc in gold), batch_size=batch_size)
     outcome = outcome_of(gold, predicted, spans_key)
     return outcome, labels_of(nlp) | labels_in(outcome.spans) | labels_in(outcome.ents)
+
+
+def asked_pipes(nlp: Language) -> list[Any]:
+    """A pipeline's padellm_ner pipes: what can be asked about any labels."""
+    return [nlp.get_pipe(name) for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "padellm_ner"]
 
 
 def ask_about(nlp: Language, labels: Any) -> None:
@@ -146,11 +160,11 @@ def ask_about(nlp: Language, labels: Any) -> None:
     labels (Any): Names, or names with their words in the prompt.
     RAISES (ValueError): P155 if it has none; P011 or P015 to P017 for labels that are none.
     """
-    pipes = [nlp.get_pipe(name) for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "padellm_ner"]
+    pipes = asked_pipes(nlp)
     if not pipes:
         raise ValueError(Errors.P155.format(pipes=", ".join(nlp.pipe_names) or "nothing"))
     for pipe in pipes:
-        pipe.set_labels(labels)  # type: ignore[attr-defined]
+        pipe.set_labels(labels)
 
 
 def read_gold(path: Path, *, spans_key: str, limit: int = 0) -> list[Doc]:

@@ -198,7 +198,9 @@ def test_labels(ours, data, tmp_path):
 def test_wrong_labels(ours, good, data, tmp_path):
     path = write_labels(tmp_path / "labels.json", ["LOC"])
     refused("P155", good, data, "--labels", path)
-    refused("P155", ours, data, "--labels", path, "--against", good)
+    told = evaluate(ours, data, against=good, labels=path, samples=1)
+    assert told["against"]["spans"]["f"] == evaluate(good, data, samples=0)["spans"]["f"]
+    refused("P155", good, data, "--labels", path, "--against", ours)
     with pytest.raises(ValueError, match=r"\[P155\].*it has entity_ruler\."):
         evaluate(good, data, labels=path)
     refused("P116", ours, data, "--labels", tmp_path / "none.json")
