@@ -18,6 +18,7 @@ from typing import Any
 import spacy
 import srsly
 from plots import Bar, draw_bars
+from train_schemes import SCHEMES
 from visualize import palette, render
 from wasabi import msg
 
@@ -25,13 +26,7 @@ from spacy_padellm.data.doc_bins import read_docs
 from spacy_padellm.metrics.pairs import Pair, labels_in
 from spacy_padellm.pipeline.outcomes import outcome_of
 
-TITLES = {
-    "padellm": "PaDeLLM",
-    "one_step": "OneStep",
-    "structured": "AutoRegStruct",
-    "augmented": "AutoRegAug",
-    "ner": "spaCy ner",
-}
+TITLES = {**SCHEMES, "ner": "spaCy ner"}
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import spacy
 from spacy.util import registry
+from train_schemes import SCHEMES
 from wasabi import msg
 
 from spacy_padellm.data.doc_bins import read_docs
@@ -22,9 +23,6 @@ from spacy_padellm.engine.checkpoint import save_model
 from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.schemes.segments import prompt_segments
-
-SCHEMES = ("PaDeLLM", "OneStep", "AutoRegStruct", "AutoRegAug")
-"""As they are registered, without "spacy-padellm." and ".v1"."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def make_first_weights(train: Path, labels: Path, folder: Path, first: FirstWeig
     """
     names = read_labels_v1(path=labels)
     segments: dict[str, None] = {}
-    for name in SCHEMES:
+    for name in SCHEMES.values():
         prompt = {"@misc": f"spacy-padellm.{first.prompt}Prompt.v1"}
         block = {"scheme": {"@misc": f"spacy-padellm.{name}.v1", "prompt": prompt}}
         scheme = registry.resolve(block)["scheme"]

@@ -200,24 +200,23 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
             possible = log_probabilities.index_copy(0, at, among)
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
-    ranked = _rank(possible[looks], [awaited[row][1].further for row in looks])
+    ranked = _rank(possible[looks], [awaited[row][1].further for row in looks]) if looks else ()
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
     parts = [part.double().flatten() for part in (chosen, best, *ranked)]
     read = iter(torch.cat(parts).tolist())
-    pieces, scores, others, their_scores = ([*islice(read, len(part))] for part in parts)
+    pieces, scores, *rest = ([*islice(read, len(part))] for part in parts)
     if not all(score > -torch.inf for score in scores):
         raise ValueError(Errors.P024.format())
     choices = [[(int(piece), score)] for piece, score in zip(pieces, scores, strict=True)]
-    width = ranked[0].shape[1]
     for place, row in enumerate(looks):
-        span = slice(place * width, (place + 1) * width)
-        choices[row] += zip(map(int, others[span]), their_scores[span], strict=True)
+        width = len(rest[0]) // len(looks)
+        others, their_scores = (part[place * width : (place + 1) * width] for part in rest)
+        choices[row] += zip(map(int, others), their_scores, strict=True)
     return choices
 
 
 def _rank(log_probabilities: Tensor, further: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The likeliest pieces of each row and their log-probabilities, best first: two more than may be followed at most,
     the chosen piece itself and one of the two pieces that may end an answer."""
-    width = max(further) + 2 if further else 0
-    ranked = log_probabilities.topk(min(width, log_probabilities.shape[-1]))
+    ranked = log_probabilities.topk(min(max(further) + 2, log_probabilities.shape[-1]))
     return ranked.indices, ranked.values

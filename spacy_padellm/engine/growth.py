@@ -168,7 +168,7 @@ class Growth:
         others (Sequence[tuple[int, float]]): The likeliest pieces with their log-probabilities, best first, where
             further answers may be followed.
         """
-        left = self._leave(growing, piece, log_probability, others)
+        left = self._leave(growing, piece, log_probability, others) if others else []
         self._advance(growing, piece, log_probability)
         for other, its_piece, its_log_probability in left:
             self._advance(other, its_piece, its_log_probability)
