@@ -5,7 +5,8 @@ pipelines on these documents beside them.
 
 CORPUS has train.spacy, dev.spacy and labels.json. A rival is a config: `ner` is project/configs/ner.cfg. OUTPUT gets a
 folder for each seed and scheme, with training.json beside the pipeline once it is trained: what is there already, from
-the same command and files, is not trained again.
+the same command and files, is not trained again. What else is said changes the config of every scheme, as with
+`spacy train`: `--corpora.train.augmenter.share 0.3`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Training:
     evaluations (int): How often a pipeline is scored on dev while it is trained; the best one is kept.
     limit (int): Take only so many training documents, the first ones; 0 for all.
     gpu_id (int): -1 for the CPU.
+    changes (tuple[str, ...]): What else `spacy train` is told of a scheme, not of a rival.
     """
 
     corpus: Path
@@ -66,6 +68,7 @@ class Training:
     evaluations: int
     limit: int
     gpu_id: int
+    changes: tuple[str, ...] = ()
 
     def command(self, name: str, seed: int, folder: Path) -> list[str]:
         """How one pipeline is trained."""
@@ -92,7 +95,8 @@ class Training:
             settings["corpora.train.augmenter.settle_after"] = texts
         overrides = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
         command = ["-m", "spacy", "train", str(self.config_path(name)), "--output", str(folder)]
-        return [*command, "--gpu-id", str(self.gpu_id), *overrides]
+        changes = self.changes if name in SCHEMES else ()
+        return [*command, "--gpu-id", str(self.gpu_id), *overrides, *changes]
 
     def config_path(self, name: str) -> Path:
         """Of a scheme, or of a rival of that name."""
@@ -179,11 +183,12 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=4)
     parser.add_argument("--limit", type=int, default=0, help="take only the first so many training documents")
     parser.add_argument("--gpu-id", type=int, default=-1)
-    options = vars(parser.parse_args())
+    known, changes = parser.parse_known_args()
+    options = vars(known)
     output, schemes, rivals, seeds = (options.pop(name) for name in ("output", "schemes", "rivals", "seeds"))
     names, seeds = (list(dict.fromkeys(some)) for some in ([*schemes, *rivals], seeds))
     with coded_errors():
-        for folder in train_all(Training(**options), output, names, seeds):
+        for folder in train_all(Training(**options, changes=tuple(changes)), output, names, seeds):
             told = srsly.read_json(folder / RECORD)
             msg.good(f"{folder}: {told['seconds']} s, dev F {100 * (told['dev'].get('ents_f') or 0):.2f}")
 
