@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -37,12 +37,15 @@ class Arm(Protocol):
         ...
 
 
-def corpus_model(name: str, corpus: Corpus, *, device: str = "auto", dtype: str = "float32") -> LanguageModel:
-    """A model as `make_model` makes it; a random one gets a tokenizer trained on the corpus and its questions."""
+def corpus_model(
+    name: str, corpus: Corpus, *, device: str = "auto", dtype: str = "float32", tokenizer: str | None = None
+) -> LanguageModel:
+    """A model as `make_model` makes it; a random one gets a tokenizer trained on the corpus and its questions, or the
+    one that is named."""
     texts = [document.text.string for document in corpus.documents]
     schemes = [make(corpus.prompt) for make in SCHEMES.values()]
     questions = [branch.question for scheme in schemes for branch in scheme.ask(corpus.labels)]
-    return make_model(name, texts, questions, device=device, dtype=dtype)
+    return make_model(name, texts, questions, device=device, dtype=dtype, tokenizer=tokenizer)
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,14 @@ class Forest:
     """The engine of this package: all documents of a batch as one forest.
 
     replay (bool): Give gold answers in place of the model's.
+    decoding (Decoding): How answers are decoded.
     """
 
     lm: LanguageModel
     scheme: Scheme
     corpus: Corpus
     replay: bool = True
+    decoding: Decoding = field(default_factory=Decoding)
     clock: Clock = time.perf_counter
 
     def run(self, documents: Sequence[Document], counters: Counters) -> float:
@@ -65,7 +70,7 @@ class Forest:
             self.scheme,
             self.corpus.labels,
             [document.text for document in documents],
-            decoding=Decoding(),
+            decoding=self.decoding,
             counters=counters,
             scripts=[partial(self.scheme.answer, gold=document.gold) for document in documents]
             if self.replay

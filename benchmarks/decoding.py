@@ -21,6 +21,8 @@ from benchmarks.corpora import Language, read_corpus
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
+from spacy_padellm.engine.decoder import Decoding
+from spacy_padellm.engine.drafting import Drafting
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
@@ -32,8 +34,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         words="names",
         readings=arguments.readings,
     )
-    lm = corpus_model(arguments.model, corpus, device=arguments.device, dtype=arguments.dtype)
-    forest = Forest(lm, SCHEMES[arguments.scheme](corpus.prompt), corpus, replay=arguments.answers == "gold")
+    lm = corpus_model(
+        arguments.model, corpus, device=arguments.device, dtype=arguments.dtype, tokenizer=arguments.tokenizer
+    )
+    drafts = arguments.drafts
+    drafting = Drafting(
+        questions=drafts != "none", copies=arguments.copies if drafts != "none" else 0, counts=drafts == "all"
+    )
+    forest = Forest(
+        lm,
+        SCHEMES[arguments.scheme](corpus.prompt),
+        corpus,
+        replay=arguments.answers == "gold",
+        decoding=Decoding(drafting=drafting),
+    )
     run_all(forest, corpus.documents[: 2 * arguments.batch_size], arguments.batch_size)
     runs = [run_all(forest, corpus.documents, arguments.batch_size) for _ in range(arguments.runs)]
     counters, n_docs = runs[0][0], len(corpus.documents)
@@ -47,6 +61,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         "steps_per_doc": counters.document_steps / n_docs,
         "forward_passes": counters.steps,
         "pieces_per_doc": counters.pieces / n_docs,
+        "drafts_per_doc": counters.drafts / n_docs,
+        "drafts_accepted_per_doc": counters.drafts_accepted / n_docs,
         "answer_pieces_per_doc": counters.answer_pieces / n_docs,
         "peak_kv_pieces": counters.peak_kv_pieces,
         "ms_per_doc": 1000 * statistics.median(seconds for _, seconds in runs) / n_docs,
@@ -63,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="padellm")
     parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--drafts", choices=["none", "some", "all"], default="some", help="some: all but counts")
+    parser.add_argument("--copies", type=int, default=Drafting().copies, help="pieces drafted of a copied string")
+    parser.add_argument("--tokenizer", help="a hub id, folder or tokenizer.json, for a model with random weights")
     parser.add_argument("--answers", choices=["gold", "model"], default="gold")
     parser.add_argument("--readings", type=int, default=1, help="how often the text stands in the trunk")
     parser.add_argument("--language", choices=get_args(Language), help="of the prompt; by default the data set's")

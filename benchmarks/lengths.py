@@ -17,38 +17,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from benchmarks.corpora import Corpus, Language, Words, read_corpus
+from benchmarks.models import read_tokenizer
 from benchmarks.paper import LENGTHS
 from benchmarks.results import table, write_results
 from benchmarks.schemes import SCHEMES
 from benchmarks.sequences import DEFINITIONS, Cut, Ruler, answer_lengths, padellm_paths
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
-from spacy_padellm.engine.checkpoint import Reference, load_pieces
 from spacy_padellm.engine.pieces import Pieces
-from spacy_padellm.errors import Errors
 from spacy_padellm.types import Scheme
 
 CUTS: tuple[Cut, ...] = get_args(Cut)
-_ENDS = ("</s>", "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<eos>")
-"""End pieces of common tokenizers: a tokenizer.json does not say which one it has."""
-
-
-def read_tokenizer(name: str) -> Pieces:
-    """A tokenizer from a hub id, a folder or a tokenizer.json.
-
-    RAISES (ValueError): P027 if there is none; P020 if it is no fast one or has no known end piece.
-    """
-    if not Path(name).is_file():
-        return load_pieces(Reference(name))
-    try:
-        tokenizer = PreTrainedTokenizerFast(tokenizer_file=name)
-    except Exception as error:  # tokenizers raises nothing more special
-        raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=error)) from error
-    tokenizer.eos_token = next((end for end in _ENDS if end in tokenizer.get_vocab()), None)
-    return Pieces(tokenizer, name=name)
 
 
 def spread(lengths: Sequence[int]) -> dict[str, float | int]:

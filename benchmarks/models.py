@@ -7,12 +7,14 @@ from pathlib import Path
 
 import spacy
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from spacy_padellm.engine.checkpoint import Reference, choose_device, load_model, load_pieces
 from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.engine.proof import prove
+from spacy_padellm.errors import Errors
 from spacy_padellm.model.architectures import shim_of
 
 SHAPES = {
@@ -23,17 +25,43 @@ SHAPES = {
 """Shapes with random weights: about 0.2, 8 and 40 million parameters."""
 
 
-def make_model(name: str, texts: Sequence[str], questions: Sequence[str], *, device: str, dtype: str) -> LanguageModel:
+_ENDS = ("</s>", "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<eos>")
+"""End pieces of common tokenizers: a tokenizer.json does not say which one it has."""
+
+
+def read_tokenizer(name: str) -> Pieces:
+    """A tokenizer from a hub id, a folder or a tokenizer.json.
+
+    RAISES (ValueError): P027 if there is none; P020 if it is no fast one or has no known end piece.
+    """
+    if not Path(name).is_file():
+        return load_pieces(Reference(name))
+    try:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=name)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=error)) from error
+    tokenizer.eos_token = next((end for end in _ENDS if end in tokenizer.get_vocab()), None)
+    return Pieces(tokenizer, name=name)
+
+
+def make_model(
+    name: str, texts: Sequence[str], questions: Sequence[str], *, device: str, dtype: str, tokenizer: str | None = None
+) -> LanguageModel:
     """A model by name: a shape of `SHAPES`, a folder of a saved pipeline, or a hub id or folder of a causal LM.
 
     texts, questions (Sequence[str]): What the tokenizer of a random model is trained on.
+    tokenizer (str | None): A tokenizer for it in place of that, as `read_tokenizer` takes it.
     RETURNS (LanguageModel): In evaluation mode.
     """
     chosen = choose_device(device)
     if name in SHAPES:
-        tokenizer = train_tokenizer(texts, questions, SHAPES[name].vocab_size)
-        model = build_decoder(SHAPES[name], tokenizer, seed=0).to(chosen, getattr(torch, dtype))
-        return LanguageModel(model, Pieces(tokenizer, leading_blank=True), chosen, name)
+        if tokenizer is None:
+            trained = train_tokenizer(texts, questions, SHAPES[name].vocab_size)
+            pieces = Pieces(trained, leading_blank=True)
+        else:
+            pieces = read_tokenizer(tokenizer)
+        model = build_decoder(SHAPES[name], pieces.tokenizer, seed=0).to(chosen, getattr(torch, dtype))
+        return LanguageModel(model, pieces, chosen, name)
     if (Path(name) / "meta.json").is_file():
         nlp = spacy.load(name)
         pipe = next(pipe for kind, pipe in nlp.pipeline if nlp.get_pipe_meta(kind).factory == "padellm_ner")

@@ -97,6 +97,7 @@ class Branch:
         answers with a form have none.
     floor (float): How probable such an answer must be where it leaves the model's own, relative to what is there.
     under (str): The answer of `parent` this question stands under, where that may have several.
+    guesses (tuple[str, ...]): Answers that are likely before anything is known.
     """
 
     question: str
@@ -112,6 +113,7 @@ class Branch:
     further: int = 0
     floor: float = 0.0
     under: str = ""
+    guesses: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):

@@ -30,6 +30,10 @@ class Constraint(Protocol):
         """What may come next: the pieces, and whether the answer may end here."""
         ...
 
+    def likely(self, state: Any) -> list[int]:
+        """What is worth a draft: of what may come next, the pieces that go on with a string of the text."""
+        ...
+
     def advance(self, state: Any, piece: int) -> Any:
         """The state after one more piece."""
         ...
@@ -76,6 +80,10 @@ class CopyConstraint:
             if place < len(path.pieces):
                 following[path.pieces[place]] = None
         return list(following), may_end
+
+    def likely(self, state: CopyState) -> list[int]:
+        """All that may come next."""
+        return self.allowed(state)[0]
 
     def advance(self, state: CopyState, piece: int) -> CopyState:
         """The state after one more piece."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 import torch
 from torch import Tensor
 
 from spacy_padellm.engine.attention import ForestRow, forward
-from spacy_padellm.engine.growth import Growing, Growth, Request
+from spacy_padellm.engine.drafting import Drafting
+from spacy_padellm.engine.growing import Growing
+from spacy_padellm.engine.growth import Growth, Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
@@ -34,6 +36,8 @@ class Counters:
     pieces (int): Pieces fed to the model.
     answers (int): Answers given.
     answer_pieces (int): Pieces of those answers, ends excluded.
+    drafts (int): Pieces fed as drafts.
+    drafts_accepted (int): Those that were wanted.
     peak_kv_pieces (int): The most K/V places held at once, all slots together.
     """
 
@@ -43,6 +47,8 @@ class Counters:
     pieces: int = 0
     answers: int = 0
     answer_pieces: int = 0
+    drafts: int = 0
+    drafts_accepted: int = 0
     peak_kv_pieces: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -56,11 +62,13 @@ class Decoding:
     constrain (bool): Hold copied answers to the text.
     max_answer (int): The most pieces a free answer may have.
     max_row (int): The most pieces in one step; a longer text is fed in several.
+    drafting (Drafting): What is fed before it is known to be wanted.
     """
 
     constrain: bool = True
     max_answer: int = 128
     max_row: int = 4096
+    drafting: Drafting = field(default_factory=Drafting)
 
 
 @torch.inference_mode()
@@ -84,6 +92,7 @@ def decode(
             max_positions=lm.max_positions,
             max_answer=options.max_answer,
             constrain=options.constrain,
+            drafting=options.drafting,
         )
         for request in requests
     ]
@@ -93,6 +102,9 @@ def decode(
     answered = [growth.answered() for growth in growths]
     for growth, answers in zip(growths, answered, strict=True):
         counters.document_steps += growth.n_steps
+        drafts, accepted = growth.drafts.counted(growth.fed)
+        counters.drafts += drafts
+        counters.drafts_accepted += accepted
         counters.answers += len(answers)
         counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
     return answered
@@ -129,7 +141,7 @@ def _grow_forest(lm: LanguageModel, forest: Sequence[Growth], options: Decoding,
     while live:
         if len(live) <= store.n_slots // 2:
             _compact(store, live)
-        stretches, fed = _fill_row(live, options.max_row)
+        stretches, fed = _fill_row(live, options.max_row, spare=options.drafting.spare(lm.device))
         counters.steps += 1
         counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
         _step(lm, store, stretches, fed)
@@ -144,10 +156,16 @@ def _compact(store: KVStore, live: list[Growth]) -> None:
         growth.slot = slot
 
 
-def _fill_row(live: Sequence[Growth], budget: int) -> tuple[list[Stretch], list[Growth]]:
-    """Stretches of as many documents as the row holds; what does not fit waits for the next step."""
+def _fill_row(live: Sequence[Growth], budget: int, *, spare: float) -> tuple[list[Stretch], list[Growth]]:
+    """Stretches of as many documents as the row holds; what does not fit waits for the next step.
+
+    spare (float): Counts are drafted where the row has no more pieces than this even if drafts double it.
+    """
     stretches: list[Stretch] = []
     fed: list[Growth] = []
+    if 2 * sum(len(growth.tree) - growth.fed for growth in live) <= min(spare, budget):
+        for growth in live:
+            growth.guess()
     # Documents that have waited longest (fed least often) come first, so a full row starves nobody.
     for growth in sorted(live, key=lambda growth: growth.n_steps):
         stretch = growth.stretch(budget)
@@ -178,26 +196,25 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
     """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary; behind it,
     where further answers may be followed, the likeliest pieces, best first."""
     log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-    rows: list[int] = []
-    columns: list[int] = []
-    held: list[int] = []
+    held: dict[int, list[int]] = {}
     for row, (growth, growing) in enumerate(awaited):
         scripted = growth.scripted(growing)
         allowed = growth.allowed(growing) if scripted is None else [scripted]
         if allowed is not None:
-            rows += [len(held)] * len(allowed)
-            columns += allowed
-            held.append(row)
+            held[row] = allowed
     chosen = log_probabilities.argmax(dim=-1)
     possible = log_probabilities
     if held:
-        at = torch.tensor(held, device=logits.device)
-        index = torch.tensor([rows, columns], device=logits.device)
-        among = torch.full((len(held), logits.shape[-1]), -torch.inf, device=logits.device)
-        among[index[0], index[1]] = log_probabilities[at[index[0]], index[1]]
-        chosen[at] = among.argmax(dim=-1)
+        at = torch.tensor([*held], device=logits.device)
+        # Shorter ones repeat their last piece.
+        width = max(map(len, held.values()))
+        columns = [allowed + allowed[-1:] * (width - len(allowed)) for allowed in map(sorted, held.values())]
+        index = torch.tensor(columns, device=logits.device)
+        among = log_probabilities[at].gather(1, index)
+        chosen[at] = index.gather(1, among.argmax(dim=-1, keepdim=True))[:, 0]
         if any(awaited[row][1].further for row in held):
-            possible = log_probabilities.index_copy(0, at, among)
+            blank = torch.full((len(held), logits.shape[-1]), -torch.inf, device=logits.device)
+            possible = log_probabilities.index_copy(0, at, blank.scatter(1, index, among))
     best = log_probabilities.gather(1, chosen[:, None])[:, 0]
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
     ranked = _rank(possible[looks], [awaited[row][1].further for row in looks]) if looks else ()

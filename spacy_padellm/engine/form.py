@@ -79,6 +79,14 @@ class FormConstraint:
                 following |= dict.fromkeys(self._spell(move))
         return list(following), state.ended
 
+    def likely(self, state: FormState) -> list[int]:
+        """What goes on with a segment that has begun, or with the text where a token of it comes next."""
+        following = dict.fromkeys(track.path.pieces[place] for _, track, place in state.traces)
+        for joint in state.joints:
+            for move in self._form.moves(joint.state, self._gaps):
+                following |= dict.fromkeys(self._spell(move) if move.token >= 0 else ())
+        return list(following)
+
     def advance(self, state: FormState, piece: int) -> FormState:
         """The state after one more piece."""
         going: list[_Trace] = []

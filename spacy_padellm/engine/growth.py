@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from spacy_padellm.engine.constraint import Constraint, CopyConstraint
+from spacy_padellm.engine.drafting import Choice, Drafting, Drafts
 from spacy_padellm.engine.form import FormConstraint
+from spacy_padellm.engine.growing import Given, Growing, ranked
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch
@@ -37,49 +40,6 @@ class Request:
     script: Callable[[Branch], str] | None = None
 
 
-class Given(NamedTuple):
-    """A finished answer.
-
-    answered (Answered): The answer with its question.
-    own (bool): It is the model's own answer, not one that left it.
-    opened (list[list[Given]]): For each question that it opened the answers to it.
-    """
-
-    answered: Answered
-    own: bool
-    opened: list[list[Given]]
-
-
-@dataclass
-class Growing:
-    """An answer that is not finished.
-
-    branch (Branch): Its question.
-    node (int): The node whose next piece is wanted.
-    pieces (list[int]): The answer so far.
-    log_probability (float): Natural logarithm of the product of the pieces' probabilities.
-    closer (int | None): The piece that, like the end piece, ends the answer.
-    copy (Any): The state of the constraint: where the answer stands in the text; None for a free answer.
-    script (tuple[int, ...] | None): Pieces to give in place of the model's.
-    further (int): How many answers may still leave this one and go on beside it.
-    own (bool): It is the model's own answer and has left no other.
-    optional (bool): It is a further answer or stands under one: it is left out where the model has no room for it.
-    given (list[Given]): Where it goes once it is finished, beside the other answers to the question.
-    """
-
-    branch: Branch
-    node: int
-    pieces: list[int] = field(default_factory=list)
-    log_probability: float = 0.0
-    closer: int | None = None
-    copy: Any = None
-    script: tuple[int, ...] | None = None
-    further: int = 0
-    own: bool = True
-    optional: bool = False
-    given: list[Given] = field(default_factory=list)
-
-
 class Growth:
     """A document in the forest.
 
@@ -89,8 +49,9 @@ class Growth:
     max_positions (int): The most positions the model has.
     max_answer (int): The most pieces an answer may have.
     constrain (bool): Whether copied answers are held to the text.
+    drafting (Drafting): What is fed before it is known to be wanted.
     RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has. A further
-        answer that does, or what stands under it, is not followed.
+        answer that does, or what stands under it, is not followed; nor is a draft.
     """
 
     def __init__(
@@ -102,18 +63,22 @@ class Growth:
         max_positions: int,
         max_answer: int,
         constrain: bool,
+        drafting: Drafting,
     ) -> None:
         self.slot = slot
         self.tree = Tree()
         self.fed = 0
         self.n_steps = 0
+        self.drafts = Drafts()
         self._request = request
         self._pieces = pieces
         self._max_positions = max_positions
         self._max_answer = max_answer
         self._constrain = constrain
+        self._drafting = drafting
         self._constraints: dict[Form | None, Constraint] = {}
         self._growing: dict[int, list[Growing]] = {}
+        self._drafted: dict[int, list[Growing]] = {}
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
@@ -127,23 +92,35 @@ class Growth:
         """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of
         several answers to one question the model's own comes first, then the more probable."""
         order: list[Answered] = []
-        waiting = _ranked(self._given)
+        waiting = ranked(self._given)
         while waiting:
             given = waiting.pop()
             order.append(given.answered)
-            waiting += _ranked(given.opened)
+            waiting += ranked(given.opened)
         return order
+
+    def guess(self) -> None:
+        """Draft the likeliest answers to the questions that are still to be fed, with the questions they open."""
+        for growing in [growing for waiting in self._growing.values() for growing in waiting if not growing.pieces]:
+            for guess in growing.branch.guesses:
+                draft = self._draft_answer(growing, self._pieces.question(guess))
+                if draft is not None:
+                    self._draft_questions(draft)
 
     def stretch(self, budget: int) -> Stretch:
         """The next nodes to feed, at most `budget` of them."""
         return Stretch(self.tree, self.fed, min(len(self.tree), self.fed + budget), self.slot)
 
     def awaited(self, stretch: Stretch) -> list[Growing]:
-        """The answers that the logits of these nodes bring forward; they must be given to `take` one by one."""
+        """The answers that the logits of these nodes bring forward, drafts first: they must be given to `take` one by
+        one in this order, so that an answer that reaches a draft finds it known."""
         self.fed = stretch.stop
         self.n_steps += 1
-        nodes = [node for node in self._growing if node < stretch.stop]
-        return [growing for node in nodes for growing in self._growing.pop(node)]
+        awaited: list[Growing] = []
+        for waiting in (self._drafted, self._growing):
+            for node in [node for node in waiting if node < stretch.stop]:
+                awaited += waiting.pop(node)
+        return awaited
 
     def allowed(self, growing: Growing) -> list[int] | None:
         """The pieces that may come next, the end piece among them where the answer may end; None for any piece."""
@@ -168,6 +145,9 @@ class Growth:
         others (Sequence[tuple[int, float]]): The likeliest pieces with their log-probabilities, best first, where
             further answers may be followed.
         """
+        if growing.drafted:
+            self.drafts.learn(growing, Choice(piece, log_probability, others))
+            return
         left = self._leave(growing, piece, log_probability, others) if others else []
         self._advance(growing, piece, log_probability)
         for other, its_piece, its_log_probability in left:
@@ -205,17 +185,19 @@ class Growth:
         else:
             growing.pieces.append(piece)
             growing.log_probability += log_probability
-            growing.node = self._grow(growing.node, (piece,))
+            growing.node = self.tree.add(growing.node, (piece,))
             if growing.copy is not None:
                 growing.copy = self._constraint(growing.branch).advance(growing.copy, piece)
-            limit = growing.branch.limit or self._max_answer
-            full = len(growing.pieces) >= limit or self.tree.depths[growing.node] >= self._max_positions
+            full = len(growing.pieces) >= self._limit(growing) or self.tree.depths[growing.node] >= self._max_positions
             # A copied mention ends by itself, at the text's end at the latest.
             endless = growing.copy is None or growing.script is not None or growing.branch.form is not None
             if full and endless:
                 self._finish(growing, Finish.LIMIT)
             elif self._fits(growing.node, 0, optional=growing.optional):
-                self._growing.setdefault(growing.node, []).append(growing)
+                self._await(growing)
+
+    def _limit(self, growing: Growing) -> int:
+        return growing.branch.limit or self._max_answer
 
     def _finish(self, growing: Growing, finish: Finish) -> None:
         if growing.branch.form and self._request.script and finish is Finish.END:
@@ -234,24 +216,91 @@ class Growth:
         question = self._pieces.question(branch.question)
         if not self._fits(parent, len(question), optional=optional):
             return []
-        growing = Growing(branch, self._grow(parent, question), optional=optional)
+        growing = self._ask(branch, self.tree.add(parent, question), optional=optional)
+        self._await(growing)
+        return growing.given
+
+    def _ask(self, branch: Branch, node: int, *, optional: bool = False, script: bool = True) -> Growing:
+        """The answer to a question whose last piece is a node, before its first piece.
+
+        script (bool): Look into the script, where there is one, for what to answer.
+        """
+        growing = Growing(branch, node, optional=optional)
         if branch.closer:
             growing.closer = self._pieces.question(branch.closer)[0]
         if (branch.copies or branch.form) and self._constrain:
             growing.copy = self._constraint(branch).start
         if self._request.script is not None:
-            growing.script = spell_answer(branch, self._request.script(branch), self._pieces)
+            growing.script = spell_answer(branch, self._request.script(branch), self._pieces) if script else ()
         elif branch.form is None:
             growing.further = branch.further
-        self._growing.setdefault(growing.node, []).append(growing)
-        return growing.given
+        return growing
 
-    def _grow(self, parent: int, segment: Sequence[int]) -> int:
-        """Put a segment under a node so that its last node is still to be fed: its logits are wanted."""
-        node = self.tree.add(parent, segment)
-        if node < self.fed:
-            node = self.tree.chain(self.tree.parents[node], (self.tree.pieces[node],))
-        return node
+    def _await(self, growing: Growing) -> None:
+        """Wait for what the model puts behind a node, unless a draft has shown it."""
+        choice, wanted = self.drafts.recall(growing), growing.node
+        if choice is None and wanted < self.fed:
+            # Fed before as a part of something else: once more, for its logits.
+            growing.node = self.tree.chain(self.tree.parents[wanted], (self.tree.pieces[wanted],))
+            wanted = self.tree.parents[wanted]
+        self.drafts.confirm(self.tree, wanted)
+        if choice is not None:
+            self.take(growing, *choice)
+        else:
+            self._growing.setdefault(growing.node, []).append(growing)
+            self._draft(growing)
+
+    def _draft(self, growing: Growing) -> None:
+        """Feed with an answer what may come behind it."""
+        drafting, guesses = self._drafting, growing.branch.guesses
+        if drafting.questions and growing.branch.closer and growing.pieces:
+            self._draft_questions(growing)
+        elif drafting.questions and guesses and not growing.pieces:
+            # What any count begins with: SentencePiece puts a piece of its own in front of digits.
+            places = zip(*map(self._pieces.question, guesses), strict=False)
+            self._draft_answer(growing, [pieces[0] for pieces in takewhile(lambda pieces: len({*pieces}) == 1, places)])
+        elif drafting.copies and growing.copy is not None and (growing.pieces or growing.branch.form):
+            self._draft_copies(growing, drafting.copies)
+
+    def _draft_questions(self, growing: Growing) -> None:
+        """The questions that an answer opens if nothing comes behind it."""
+        text, script = self._pieces.decode(growing.pieces), self._request.script
+        right = script is None or script(growing.branch) == text
+        for branch in self._request.follow(growing.branch, text):
+            question = self._pieces.question(branch.question)
+            if self._fits(growing.node, len(question), optional=True):
+                self._put(self._ask(branch, growing.node, script=right), question)
+
+    def _draft_answer(self, growing: Growing, pieces: Sequence[int]) -> Growing | None:
+        """An answer's first pieces. None if there is no room."""
+        if len(pieces) >= self._limit(growing) or not self._fits(growing.node, len(pieces), optional=True):
+            return None
+        for piece in pieces:
+            growing = self._put(replace(growing, pieces=[*growing.pieces, piece]), (piece,))
+        return growing
+
+    def _draft_copies(self, growing: Growing, budget: int) -> None:
+        """What may come next in a copied string: of several continuations each gets one piece before any gets two."""
+        constraint, waiting = self._constraint(growing.branch), deque([growing])
+        while waiting:
+            draft = waiting.popleft()
+            full = len(draft.pieces) + 1 >= self._limit(growing) or not self._fits(draft.node, 1, optional=True)
+            following = () if full else constraint.likely(draft.copy)
+            for piece in following[:budget]:
+                copy = constraint.advance(draft.copy, piece)
+                waiting.append(self._put(replace(draft, pieces=[*draft.pieces, piece], copy=copy), (piece,)))
+            budget -= len(following[:budget])
+
+    def _put(self, draft: Growing, segment: Sequence[int]) -> Growing:
+        """Put a segment under a draft's node, as a draft whose logits are wanted."""
+        first = len(self.tree)
+        node = self.tree.add(draft.node, segment)
+        self.drafts.offer(range(first, len(self.tree)))
+        draft = replace(draft, node=node, drafted=True)
+        # A node that was fed as a part of something else is no draft: an answer that comes to it feeds it once more.
+        if node >= self.fed and not any(map(draft.is_at, self._drafted.get(node, ()))):
+            self._drafted.setdefault(node, []).append(draft)
+        return draft
 
     def _constraint(self, branch: Branch) -> Constraint:
         # Built when the first mention is asked for: most documents have labels without mentions, some have none at all.
@@ -274,25 +323,6 @@ class Growth:
             return False
         check_length(length, self._max_positions, self._request.text)
         return True
-
-
-def _ranked(given: Sequence[Sequence[Given]]) -> list[Given]:
-    """The answers to some questions, each text once: the last question first, and the best answer to it last."""
-    ranked: list[Given] = []
-    for answers in given:
-        best: dict[str, Given] = {}
-        complete = (one for one in answers if _is_complete(one))
-        for one in sorted(complete, key=lambda one: (not one.own, -one.answered.answer.probability)):
-            # The same answer may be spelled with other pieces.
-            best.setdefault(one.answered.answer.text, one)
-        ranked += best.values()
-    return ranked[::-1]
-
-
-def _is_complete(given: Given) -> bool:
-    """Whether every question that an answer opened has the model's own answer. Under a further answer there may have
-    been no room for one."""
-    return all(any(one.own and _is_complete(one) for one in answers) for answers in given.opened)
 
 
 def spell_answer(branch: Branch, text: str, pieces: Pieces) -> tuple[int, ...]:

@@ -10,6 +10,9 @@ from spacy_padellm.schemes.second_look import Candidate, choose, surplus
 from spacy_padellm.settings import check_number, check_whole
 from spacy_padellm.types import Answered, Branch, Mention, Reading
 
+_GUESSES = ("0", "1", "2")
+"""The counts that most labels of most texts have."""
+
 _LONGEST_COUNT = 9
 """Digits beyond which an answer is not read as a number at all."""
 
@@ -81,6 +84,7 @@ class PaDeLLM:
                 text=text,
                 further=self.second_look,
                 floor=self.look_floor if self.second_look else 0.0,
+                guesses=_GUESSES,
             )
             for label, words in labels.items()
         ]

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks import lengths
 from benchmarks.documents import read_documents
-from benchmarks.lengths import nearest, read_tokenizer, spread
+from benchmarks.lengths import nearest, spread
+from benchmarks.models import read_tokenizer
 from spacy_padellm.engine.checkpoint import save_pieces
 from spacy_padellm.engine.fresh import train_tokenizer
 from spacy_padellm.engine.pieces import Pieces

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from spacy_padellm.engine.decoder import Counters, Decoding, decode
+from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.form import FormConstraint
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
@@ -217,14 +218,14 @@ def trie(paths: list[tuple[int, ...]]) -> set[tuple[int, ...]]:
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 def test_counters_of_a_replayed_document(tokenizer):
-    """Pieces: the trie of all paths, each piece once. Steps: the first, then one for each piece of the longest chain
-    of count, marker and mention; a marker is fed in one step."""
+    """Pieces: the trie of all paths, each piece once. Steps without drafts: the first, then one for each piece of the
+    longest chain of count, marker and mention; a marker is fed in one step. Drafts add to this what is refuted."""
     lm = build_lm("llama", pieces_of(tokenizer))
     encode = lambda *segments: sum(lm.pieces.encode(segments), start=())  # noqa: E731
     text, mentions = GOLD[0][0], gold_mentions()[0]
     script = lambda branch: SCHEME.answer(branch, mentions)  # noqa: E731
     request = Request(text, SCHEME.trunk(text), SCHEME.ask(LABELS), SCHEME.follow, borders_of(text), script)
-    (answered,), counters = run(lm, [request])
+    (answered,), counters = run(lm, [request], drafting=Drafting(questions=False, copies=0))
 
     trunk = (*lm.pieces.start, *encode("text:\n", text, "\n"))
     none = [(*trunk, *encode(f"entity type:\n{words}\n\n<num>", "0")) for words in ("person", "club")]
@@ -247,6 +248,10 @@ def test_counters_of_a_replayed_document(tokenizer):
         peak_kv_pieces=counters.peak_kv_pieces,
     )
     assert pieces <= counters.peak_kv_pieces <= pieces * 3 // 2
+    drafted = run(lm, [request], drafting=Drafting(copies=50))[1]
+    assert drafted.pieces - (drafted.drafts - drafted.drafts_accepted) == pieces
+    # The questions with what counts begin with; the counts with the questions they open; the mentions.
+    assert drafted.steps == 3
 
 
 def test_counters_by_hand():

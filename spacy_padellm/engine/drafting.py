@@ -1,0 +1,85 @@
+"""Drafts: pieces that are fed before it is known whether they are wanted. The logits of the same step say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from spacy_padellm.engine.growing import Growing
+from spacy_padellm.tree.tree import Tree
+
+FREE_PIECES = {"cuda": 256}
+"""Pieces of a row that take a device no longer than one: those for which it computes while it waits for the weights."""
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """What is drafted. Answers are the same with and without: a draft that is refuted costs its pieces.
+
+    questions (bool): With the pieces of an answer, the questions it opens if it ends there.
+    copies (int): Behind a known piece of a copied string, so many pieces that may come next.
+    counts (bool | None): With a question for a count, the likeliest counts with the questions they open. None where
+        that costs nothing: as long as a step takes the time of the weights' way to the processor.
+    """
+
+    questions: bool = True
+    copies: int = 8
+    counts: bool | None = None
+
+    def spare(self, device: torch.device) -> float:
+        """The pieces a row may have with drafted counts."""
+        if self.counts is None:
+            return FREE_PIECES.get(device.type, 0)
+        return math.inf if self.counts else 0
+
+
+class Choice(NamedTuple):
+    """What the model puts behind a node.
+
+    piece (int): The piece.
+    log_probability (float): Its log-probability.
+    others (Sequence[tuple[int, float]]): The likeliest pieces with theirs, where further answers may be followed.
+    """
+
+    piece: int
+    log_probability: float
+    others: Sequence[tuple[int, float]] = ()
+
+
+class Drafts:
+    """The drafts of one document."""
+
+    def __init__(self) -> None:
+        self._offered = 0
+        self._unconfirmed: set[int] = set()
+        self._known: dict[int, list[tuple[Growing, Choice]]] = {}
+
+    def offer(self, nodes: range) -> None:
+        """These nodes of the tree are drafts."""
+        self._offered += len(nodes)
+        self._unconfirmed.update(nodes)
+
+    def confirm(self, tree: Tree, node: int) -> None:
+        """A node is wanted, and so is all it stands under."""
+        while node in self._unconfirmed:
+            self._unconfirmed.remove(node)
+            node = tree.parents[node]
+
+    def counted(self, fed: int) -> tuple[int, int]:
+        """Of the first `fed` nodes of the tree, how many were drafts, and how many of these were wanted."""
+        refuted = sum(node < fed for node in self._unconfirmed)
+        accepted = self._offered - len(self._unconfirmed)
+        return accepted + refuted, accepted
+
+    def learn(self, draft: Growing, choice: Choice) -> None:
+        """What the model puts behind a draft."""
+        self._known.setdefault(draft.node, []).append((draft, choice))
+
+    def recall(self, growing: Growing) -> Choice | None:
+        """What the model puts behind the node that an answer has come to; None if that was no draft of the answer."""
+        known = self._known.get(growing.node, ())
+        return next((choice for draft, choice in known if draft.is_at(growing)), None)
