@@ -27,7 +27,7 @@ class Drafting:
     """
 
     questions: bool = True
-    copies: int = 8
+    copies: int = 12
     counts: bool | None = None
 
     def spare(self, device: torch.device) -> float:

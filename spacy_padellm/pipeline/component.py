@@ -19,7 +19,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
 from spacy_padellm.backends.local import Text, answer_texts
-from spacy_padellm.engine.decoder import Counters, Decoding
+from spacy_padellm.engine.decoder import Counters
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
@@ -200,7 +200,7 @@ class PaDeLLMNER(TrainablePipe):
             self.scheme,
             self._label_words(),
             list(texts.values()),
-            decoding=Decoding(self.options.constrain, self.options.max_answer, self.options.max_row),
+            decoding=self.options.decoding(),
             counters=self.counters,
         )
         for (place, text), answers in zip(texts.items(), answered, strict=True):

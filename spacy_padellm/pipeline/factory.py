@@ -29,6 +29,9 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "constrain": True,
     "max_answer": 128,
     "max_row": 4096,
+    "draft_questions": True,
+    "draft_copies": 12,
+    "draft_counts": None,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -57,6 +60,9 @@ def make_padellm_ner(
     constrain: bool,
     max_answer: int,
     max_row: int,
+    draft_questions: bool,
+    draft_copies: int,
+    draft_counts: bool | None,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -78,6 +84,11 @@ def make_padellm_ner(
     constrain (bool): Hold every mention to the strings of the text.
     max_answer (int): The most pieces of an answer for which the scheme sets no limit of its own.
     max_row (int): The most pieces fed in one step.
+    draft_questions (bool): Feed with a count the mention questions it opens, before it is known to be complete. What
+        is found is the same with and without drafts; one that is refuted costs its pieces.
+    draft_copies (int): Feed with a known piece of a mention so many pieces of the text that may come next.
+    draft_counts (bool | None): Feed with the question for a count the likeliest counts, and the questions they open.
+        None to do so where it costs nothing: on a GPU, as long as few pieces are fed in a step.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -102,6 +113,9 @@ def make_padellm_ner(
         constrain=constrain,
         max_answer=max_answer,
         max_row=max_row,
+        draft_questions=draft_questions,
+        draft_copies=draft_copies,
+        draft_counts=draft_counts,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

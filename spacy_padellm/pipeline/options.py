@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from spacy_padellm.engine.decoder import Decoding
+from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.errors import Errors
 from spacy_padellm.settings import check_number, check_whole
 from spacy_padellm.spans.resolve import Policy
@@ -23,6 +25,9 @@ class Options:
     constrain: bool
     max_answer: int
     max_row: int
+    draft_questions: bool
+    draft_copies: int
+    draft_counts: bool | None
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float
@@ -33,9 +38,15 @@ class Options:
     def __post_init__(self) -> None:
         check_whole("max_answer", self.max_answer)
         check_whole("max_row", self.max_row)
+        check_whole("draft_copies", self.draft_copies, least=0)
         if self.label_draw is not None and not isinstance(self.label_draw, LabelDraw):
             expected = 'a block "spacy-padellm.LabelDraw.v1"'
             raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))
         check_number("copy_share", self.copy_share, most=1.0)
         check_number("text_weight", self.text_weight)
         check_number("count_weight", self.count_weight)
+
+    def decoding(self) -> Decoding:
+        """How answers are decoded."""
+        drafting = Drafting(self.draft_questions, self.draft_copies, self.draft_counts)
+        return Decoding(self.constrain, self.max_answer, self.max_row, drafting)

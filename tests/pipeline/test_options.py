@@ -170,6 +170,23 @@ def test_max_row_bounds_a_step_and_changes_no_answer(trained: Callable[..., Lang
     assert ours(narrow).counters.pieces <= 5 * ours(narrow).counters.steps
 
 
+@pytest.mark.parametrize(
+    ("drafted", "left"),
+    [({"draft_copies": 12}, {}), ({"draft_questions": True}, {}), ({"draft_counts": True}, {})],
+    ids=["copies", "questions", "counts"],
+)
+def test_each_kind_of_draft_saves_steps_and_changes_no_answer(
+    trained: Callable[..., Language], drafted: dict[str, Any], left: dict[str, Any]
+):
+    off = {"draft_questions": False, "draft_copies": 0, "draft_counts": False}
+    plain, with_drafts = trained(**off | left), trained(**off | left | drafted)
+    assert answers(plain) == answers(with_drafts)
+    few, many = ours(with_drafts).counters, ours(plain).counters
+    assert few.steps < many.steps
+    assert many.drafts == 0 < few.drafts_accepted
+    assert few.pieces - (few.drafts - few.drafts_accepted) == many.pieces
+
+
 def test_max_mentions(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
     scheme = {"@misc": "spacy-padellm.PaDeLLM.v1", "prompt": {"@misc": "spacy-padellm.EnglishPrompt.v1"}}
     nlp = trained(scheme={**scheme, "max_mentions": 1})
