@@ -20,6 +20,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch, pack
 from spacy_padellm.types import Answered
 
+
 @dataclass
 class Counters:
     """What decoding cost, in figures that do not depend on the machine.
@@ -89,8 +90,8 @@ def decode_stream(
 
     documents (Iterable[Asked]): The documents, read no further ahead than `stream.AHEAD` says.
     in_flight (int): The most documents at once; the rest as in `decode`.
-    YIELDS (tuple[int, list[Answered] | Exception]): As soon as a document is done its number, and its answered branches in the order they
-        were asked or the exception that it alone raised.
+    YIELDS (tuple[int, list[Answered] | Exception]): As soon as a document is done its number, and its answered branches
+        in the order they were asked or the exception that it alone raised.
     """
 
     def grow(request: Request) -> Growth:

@@ -29,6 +29,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "constrain": True,
     "max_answer": 128,
     "max_row": 4096,
+    "kv_bytes": None,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -57,6 +58,7 @@ def make_padellm_ner(
     constrain: bool,
     max_answer: int,
     max_row: int,
+    kv_bytes: int | None,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -78,6 +80,9 @@ def make_padellm_ner(
     constrain (bool): Hold every mention to the strings of the text.
     max_answer (int): The most pieces of an answer for which the scheme sets no limit of its own.
     max_row (int): The most pieces fed in one step.
+    kv_bytes (int | None): The most bytes of keys and values, which bounds how many documents are decoded at once; a
+        document that needs more is decoded alone. None for half of a GPU's free memory, or a quarter of the machine's,
+        4 GiB there at the most.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -102,6 +107,7 @@ def make_padellm_ner(
         constrain=constrain,
         max_answer=max_answer,
         max_row=max_row,
+        kv_bytes=kv_bytes,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

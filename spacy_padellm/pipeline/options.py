@@ -23,6 +23,7 @@ class Options:
     constrain: bool
     max_answer: int
     max_row: int
+    kv_bytes: int | None
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float
@@ -33,6 +34,8 @@ class Options:
     def __post_init__(self) -> None:
         check_whole("max_answer", self.max_answer)
         check_whole("max_row", self.max_row)
+        if self.kv_bytes is not None:
+            check_whole("kv_bytes", self.kv_bytes)
         if self.label_draw is not None and not isinstance(self.label_draw, LabelDraw):
             expected = 'a block "spacy-padellm.LabelDraw.v1"'
             raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))

@@ -28,6 +28,7 @@ WRONG: dict[str, list[Any]] = {
     "constrain": ["yes", 1],
     "max_answer": ["many", 1.5, True],
     "max_row": ["many", 1.5, True],
+    "kv_bytes": ["many", 1.5, True],
     "weighting": ["paper", 3],
     "label_draw": [3, "few"],
     "copy_share": ["much", None],
@@ -55,7 +56,14 @@ def test_factory_refuses_unknown_setting():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("max_answer", 0), ("max_row", 0), ("copy_share", -0.5), ("copy_share", 1.5), ("count_weight", -1.0)],
+    [
+        ("max_answer", 0),
+        ("max_row", 0),
+        ("kv_bytes", 0),
+        ("copy_share", -0.5),
+        ("copy_share", 1.5),
+        ("count_weight", -1.0),
+    ],
 )
 def test_factory_refuses_p001(setting: str, value: object):
     with pytest.raises(ValueError, match=rf"\[P001\] Setting '{setting}'.*{value}"):
