@@ -12,6 +12,10 @@ from spacy_padellm.tree.packing import Stretch
 PADDED = 2
 """K/V places of a group for each place that is no padding, at the most, when a document joins."""
 
+APART = 8
+"""How many times as long as another document of its group a document may be: so a text of a thousand words steps apart
+from sentences, even where one of them would add little padding."""
+
 PLACES = 8
 """K/V places of a group when a document joins, at the most, in multiples of the most pieces in a row."""
 
@@ -77,10 +81,14 @@ class Group:
     def suits(self, member: Member, max_row: int) -> bool:
         """Whether a document may join: at most half of the places are padding then, and a step of all is no larger than
         some rows."""
-        size = len(member.growth.tree)
-        places = max(self.longest, size) * (len(self.members) + 1)
-        held = sum(len(other.growth.tree) for other in self.members) + size
-        return self.open and places <= PADDED * held and places <= PLACES * max_row
+        sizes = [len(other.growth.tree) for other in (*self.members, member)]
+        places = max(sizes) * len(sizes)
+        return (
+            self.open
+            and places <= PADDED * sum(sizes)
+            and places <= PLACES * max_row
+            and max(sizes) <= APART * min(sizes)
+        )
 
     def join(self, member: Member) -> None:
         member.growth.slot = self.store.join()

@@ -248,7 +248,8 @@ class Stream:
     def _halve(self, in_flight: int, held: int) -> None:
         """Go on with half of what was too much."""
         self._documents = max(1, in_flight // 2)
-        self._places = max(1, held // 2)
+        # Those who join are judged by what they will need, so what was held is, too.
+        self._places = int(held * self._headroom) // 2
         if not self._warned:
             self._warned = True
             warnings.warn(Warnings.W005.format(documents=in_flight, limit=self._documents), stacklevel=2)
@@ -256,5 +257,7 @@ class Stream:
 
 def _without_frames(error: Exception) -> Exception:
     """An exception that does not keep alive what the functions it came through had in hand: a whole step's tensors."""
-    traceback.clear_frames(error.__traceback__)
-    return error
+    met = error.__traceback__
+    traceback.clear_frames(met)
+    # The first frame is the one that caught it, which still runs and keeps what it holds.
+    return error.with_traceback(met.tb_next if met else None)

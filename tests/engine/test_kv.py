@@ -1,13 +1,15 @@
 """The K/V store keeps what was written where it was written, whatever grows and whoever leaves."""
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_padellm.engine.kv import KVStore
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=8), st.data())
+@settings(max_examples=30)
+@torch.inference_mode()
 def test_the_store_against_a_dictionary(steps, data):
     """Each step writes one more place of some slots and then, at times, forgets some."""
     store, plain, sizes = KVStore(4), {}, [0] * 4
