@@ -10,7 +10,8 @@ from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.tree.packing import Stretch
 
 PADDED = 2
-"""K/V places of a group for each place that is no padding, at the most, when a document joins."""
+"""K/V places of a group for each place that is no padding, at the most, when a document joins. A group that has no more
+places than a row has pieces may have more padding: one step less is worth more than that."""
 
 APART = 8
 """How many times as long as another document of its group a document may be: so a text of a thousand words steps apart
@@ -79,13 +80,12 @@ class Group:
         return self.store.places_for(len(self.members) + 1, int(longest * headroom))
 
     def suits(self, member: Member, max_row: int) -> bool:
-        """Whether a document may join: at most half of the places are padding then, and a step of all is no larger than
-        some rows."""
+        """Whether a document may join: few of the places are padding then."""
         sizes = [len(other.growth.tree) for other in (*self.members, member)]
         places = max(sizes) * len(sizes)
         return (
             self.open
-            and places <= PADDED * sum(sizes)
+            and places <= max(PADDED * sum(sizes), max_row)
             and places <= PLACES * max_row
             and max(sizes) <= APART * min(sizes)
         )
