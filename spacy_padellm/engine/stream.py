@@ -225,7 +225,7 @@ class Stream:
         in_flight, held = self._in_flight(), self._held()
         members = sorted(group.members, key=lambda member: member.number)
         self._groups.remove(group)
-        group.store = KVStore()
+        group.members, group.store = [], KVStore()
         out_of_memory = is_out_of_memory(failure)
         if out_of_memory:
             self._forget()
