@@ -36,6 +36,10 @@ class Warnings(metaclass=Coded):
         "{count} of {mentions} gold mentions cannot be written in the answers of this scheme and are left out. For "
         "instance {example}."
     )
+    W005 = (
+        "Out of memory with {documents} documents in flight. They begin anew, and the stream goes on with at most "
+        "{limit} at once, and fewer if that is still too much. A smaller batch_size, max_row or kv_bytes avoids this."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     # W060-W069: evaluation.

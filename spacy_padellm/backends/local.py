@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from spacy_padellm.engine.decoder import Counters, Decoding, decode
+from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stream
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.stream import Asked
 from spacy_padellm.types import Answered, Branch, Scheme
 
 
@@ -43,15 +44,45 @@ def answer_texts(
     scripts (Sequence | None): For each text the answers to give in place of the model's (see `backends.replay`).
     RETURNS (list[list[Answered]]): For each text its answered branches, in the order asked.
     """
-    requests = [
-        Request(
-            text=text.string,
-            trunk=scheme.trunk(text.string),
-            branches=scheme.ask(labels, text.string),
-            follow=scheme.follow,
-            borders=text.borders,
-            script=scripts[place] if scripts else None,
-        )
-        for place, text in enumerate(texts)
-    ]
+    requests = [_request(scheme, labels, text, scripts[place] if scripts else None) for place, text in enumerate(texts)]
     return decode(lm, requests, decoding, counters)
+
+
+def stream_texts(
+    lm: LanguageModel,
+    scheme: Scheme,
+    labels: Mapping[str, str],
+    texts: Iterable[Text | None],
+    *,
+    decoding: Decoding,
+    counters: Counters,
+    in_flight: int,
+) -> Iterator[tuple[int, list[Answered] | Exception]]:
+    """Ask a scheme's questions about texts that come one by one.
+
+    texts (Iterable[Text | None]): The texts; None where nothing is to be asked.
+    in_flight (int): The most texts at once; the rest as in `answer_texts`.
+    YIELDS (tuple[int, list[Answered] | Exception]): As soon as a text is done its number, and its answered branches in
+        the order asked or the exception that it alone raised.
+    """
+
+    def requests() -> Iterator[Asked]:
+        for text in texts:
+            try:
+                asked: Asked = None if text is None else _request(scheme, labels, text, None)
+            except Exception as error:
+                asked = error
+            yield asked
+
+    yield from decode_stream(lm, requests(), decoding, counters, in_flight=in_flight)
+
+
+def _request(scheme: Scheme, labels: Mapping[str, str], text: Text, script: Callable[[Branch], str] | None) -> Request:
+    return Request(
+        text=text.string,
+        trunk=scheme.trunk(text.string),
+        branches=scheme.ask(labels, text.string),
+        follow=scheme.follow,
+        borders=text.borders,
+        script=script,
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 
 import torch
@@ -15,15 +16,11 @@ from spacy_padellm.engine.growing import Growing
 from spacy_padellm.engine.growth import Growth, Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.memory import bytes_per_place, forget_cached, kv_budget
+from spacy_padellm.engine.stream import Asked, Bounds, Stream
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch, pack
 from spacy_padellm.types import Answered
-
-_PADDED = 2
-"""K/V places of a forest for each place that is no padding, at the most."""
-
-_PLACES = 8
-"""K/V places of a forest at its start, in multiples of the most pieces in a row."""
 
 
 @dataclass
@@ -63,19 +60,21 @@ class Decoding:
     max_answer (int): The most pieces a free answer may have.
     max_row (int): The most pieces in one step; a longer text is fed in several.
     drafting (Drafting): What is fed before it is known to be wanted.
+    kv_bytes (int | None): The most bytes of keys and values; None for a share of what is free (see `memory.kv_budget`).
+        A document that needs more is decoded alone.
     """
 
     constrain: bool = True
     max_answer: int = 128
     max_row: int = 4096
     drafting: Drafting = field(default_factory=Drafting)
+    kv_bytes: int | None = None
 
 
-@torch.inference_mode()
 def decode(
     lm: LanguageModel, requests: Sequence[Request], options: Decoding, counters: Counters
 ) -> list[list[Answered]]:
-    """Answer every branch of every document.
+    """Answer every branch of every document, all of them in flight at once if there is memory for it.
 
     lm (LanguageModel): The model, in evaluation mode.
     requests (Sequence[Request]): The documents.
@@ -84,8 +83,27 @@ def decode(
     RETURNS (list[list[Answered]]): Each document's answered branches, in the order they were asked.
     RAISES (ValueError): P023 if a text does not fit the model; P024 if the model's output is not finite.
     """
-    growths = [
-        Growth(
+    answered: list[list[Answered]] = [[] for _ in requests]
+    for number, outcome in decode_stream(lm, requests, options, counters, in_flight=max(1, len(requests))):
+        if isinstance(outcome, Exception):
+            raise outcome
+        answered[number] = outcome
+    return answered
+
+
+def decode_stream(
+    lm: LanguageModel, documents: Iterable[Asked], options: Decoding, counters: Counters, *, in_flight: int
+) -> Iterator[tuple[int, list[Answered] | Exception]]:
+    """Answer every branch of documents that come one by one. The model must stay as it is until the stream ends.
+
+    documents (Iterable[Asked]): The documents, read no further ahead than `stream.AHEAD` says.
+    in_flight (int): The most documents at once; the rest as in `decode`.
+    YIELDS (tuple[int, list[Answered] | Exception]): As soon as a document is done its number, and its answered branches
+        in the order they were asked or the exception that it alone raised.
+    """
+
+    def grow(request: Request) -> Growth:
+        return Growth(
             request,
             lm.pieces,
             slot=0,
@@ -94,86 +112,37 @@ def decode(
             constrain=options.constrain,
             drafting=options.drafting,
         )
-        for request in requests
-    ]
-    for forest in _forests(growths, options.max_row):
-        _grow_forest(lm, forest, options, counters)
-    counters.documents += len(growths)
-    answered = [growth.answered() for growth in growths]
-    for growth, answers in zip(growths, answered, strict=True):
-        counters.document_steps += growth.n_steps
-        drafts, accepted = growth.drafts.counted(growth.fed)
+
+    @torch.inference_mode()
+    def step(store: KVStore, stretches: list[Stretch], fed: list[Growth]) -> None:
+        _step(lm, store, stretches, fed)
+        counters.steps += 1
+        counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
+        counters.peak_kv_pieces = max(counters.peak_kv_pieces, stream.n_places)
+
+    def places() -> int:
+        budget = kv_budget(lm.device) if options.kv_bytes is None else options.kv_bytes
+        return budget // bytes_per_place(lm)
+
+    stream = Stream(
+        grow,
+        step,
+        forget=partial(forget_cached, lm.device),
+        bounds=Bounds(in_flight, options.max_row, places, spare=options.drafting.spare(lm.device)),
+    )
+    for number, ended in stream.run(documents):
+        if not isinstance(ended, Growth):
+            yield number, ended or []
+            continue
+        answers = ended.answered()
+        counters.documents += 1
+        counters.document_steps += ended.n_steps
+        drafts, accepted = ended.drafts.counted(ended.fed)
         counters.drafts += drafts
         counters.drafts_accepted += accepted
         counters.answers += len(answers)
         counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
-    return answered
-
-
-def _forests(growths: Sequence[Growth], max_row: int) -> list[list[Growth]]:
-    """Documents that are decoded together. Attention and the K/V store pad every document to the longest of its
-    forest, so one long text among many short ones would cost as much as if all were long.
-
-    max_row (int): A forest has at most 8 times as many K/V places at its start; a document that has more is alone.
-    RETURNS (list[list[Growth]]): Of each forest's places at most half are padding.
-    """
-    forests: list[list[Growth]] = []
-    longest = pieces = 0
-    for growth in sorted(growths, key=lambda growth: -len(growth.tree)):
-        if growth.done:
-            continue
-        size = len(growth.tree)
-        places = longest * (len(forests[-1]) + 1) if forests else 0
-        if not forests or places > _PADDED * (pieces + size) or places > _PLACES * max_row:
-            forests.append([])
-            longest, pieces = size, 0
-        forests[-1].append(growth)
-        pieces += size
-    return forests
-
-
-def _grow_forest(lm: LanguageModel, forest: Sequence[Growth], options: Decoding, counters: Counters) -> None:
-    """Decode some documents together, step by step until every answer is given."""
-    for slot, growth in enumerate(forest):
-        growth.slot = slot
-    store = KVStore(len(forest))
-    live = list(forest)
-    while live:
-        if len(live) <= store.n_slots // 2:
-            _compact(store, live)
-        stretches, fed = _fill_row(live, options.max_row, spare=options.drafting.spare(lm.device))
-        counters.steps += 1
-        counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
-        _step(lm, store, stretches, fed)
-        counters.peak_kv_pieces = max(counters.peak_kv_pieces, store.n_pieces)
-        live = [growth for growth in live if not growth.done]
-
-
-def _compact(store: KVStore, live: list[Growth]) -> None:
-    """Give the slots of finished documents back."""
-    store.keep([growth.slot for growth in live])
-    for slot, growth in enumerate(live):
-        growth.slot = slot
-
-
-def _fill_row(live: Sequence[Growth], budget: int, *, spare: float) -> tuple[list[Stretch], list[Growth]]:
-    """Stretches of as many documents as the row holds; what does not fit waits for the next step.
-
-    spare (float): Counts are drafted where the row has no more pieces than this even if drafts double it.
-    """
-    stretches: list[Stretch] = []
-    fed: list[Growth] = []
-    if 2 * sum(len(growth.tree) - growth.fed for growth in live) <= min(spare, budget):
-        for growth in live:
-            growth.guess()
-    # Documents that have waited longest (fed least often) come first, so a full row starves nobody.
-    for growth in sorted(live, key=lambda growth: growth.n_steps):
-        stretch = growth.stretch(budget)
-        if stretch.stop > stretch.start:
-            stretches.append(stretch)
-            fed.append(growth)
-            budget -= stretch.stop - stretch.start
-    return stretches, fed
+        yield number, answers
 
 
 def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: Sequence[Growth]) -> None:

@@ -18,8 +18,9 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
-from spacy_padellm.backends.local import Text, answer_texts
+from spacy_padellm.backends.local import Text, stream_texts
 from spacy_padellm.engine.decoder import Counters
+from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
@@ -30,7 +31,7 @@ from spacy_padellm.schemes.segments import prompt_segments
 from spacy_padellm.training.copying import draw_copy_task
 from spacy_padellm.training.label_draw import LabelPool
 from spacy_padellm.training.targets import TargetTree, grow_gold
-from spacy_padellm.types import Mention, Scheme
+from spacy_padellm.types import Answered, Mention, Scheme
 
 _TOKENIZER_SAMPLE = 20_000
 """Documents whose texts a fresh tokenizer is trained on and whose labels are counted, at most."""
@@ -140,25 +141,30 @@ class PaDeLLMNER(TrainablePipe):
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 64) -> Iterator[Doc]:
-        """Annotate a stream of documents, `batch_size` of them as one forest. The documents are modified in place.
+        """Annotate a stream of documents, up to `batch_size` of them at once. The documents are modified in place.
 
-        A batch that fails is tried again in halves, and the error handler gets only the documents that fail alone. What
-        was answered and became no span is counted and reported in one warning (W001) when the stream ends, or every
-        10,000 documents.
+        A document that is done makes room for the next ones; only its turn to be given back may still have to come.
+        One that fails goes to the error handler alone, the others begin anew without it. What was answered and became
+        no span is counted and reported in one warning (W001) when the stream ends, or every 10,000 documents.
 
-        stream (Iterable[Doc]): The documents; no more than one batch is read ahead.
-        batch_size (int): The most documents in one forest.
+        stream (Iterable[Doc]): The documents. None is read before it is asked for, and no more than `batch_size` ahead;
+            up to four times as many while one long document holds the others up.
+        batch_size (int): The most documents at once.
         YIELDS (Doc): The documents in order, without those that failed.
         """
-        iterator = iter(stream)
-        unreported = 0
+        docs: dict[int, Doc] = {}
+        ended: dict[int, Annotation | Exception] = {}
+        turn = 0
         try:
-            while batch := list(islice(iterator, batch_size)):
-                yield from self._annotate(batch)
-                unreported += len(batch)
-                if unreported >= _REPORT_EVERY:
-                    unreported = 0
-                    self._report_losses()
+            for number, outcome in self._find(_kept(stream, docs), batch_size):
+                ended[number] = outcome
+                while turn in ended:
+                    doc = docs.pop(turn)
+                    if self._end(doc, ended.pop(turn)):
+                        yield doc
+                    turn += 1
+                    if turn % _REPORT_EVERY == 0:
+                        self._report_losses()
         finally:
             self._report_losses()
 
@@ -167,18 +173,62 @@ class PaDeLLMNER(TrainablePipe):
         if report:
             warnings.warn(report, stacklevel=3)
 
-    def _annotate(self, docs: Sequence[Doc]) -> Iterator[Doc]:
+    def _end(self, doc: Doc, outcome: Annotation | Exception) -> bool:
+        """Write what was found to a document. RETURNS (bool): False if it failed and the error handler has it."""
         try:
-            self.set_annotations(docs, self.predict(docs))
+            if isinstance(outcome, Exception):
+                raise outcome
+            self.set_annotations([doc], [outcome])
         except Exception as error:
-            if len(docs) == 1:
-                self.get_error_handler()(self.name, self, list(docs), error)
-                return
-        else:
-            yield from docs
+            self.get_error_handler()(self.name, self, [doc], error)
+            return False
+        return True
+
+    def _find(self, docs: Iterable[Doc], in_flight: int) -> Iterator[tuple[int, Annotation | Exception]]:
+        """The annotation of each document with its number in the stream, as soon as it is done."""
+        try:
+            lm = self._ready()
+            words = self._label_words()
+        except Exception as error:
+            yield from ((number, error) for number, _ in enumerate(docs))
             return
-        yield from self._annotate(docs[: len(docs) // 2])
-        yield from self._annotate(docs[len(docs) // 2 :])
+        texts: dict[int, Text] = {}
+        answers = stream_texts(
+            lm,
+            self.scheme,
+            words,
+            _asked(docs, texts),
+            decoding=self.options.decoding(),
+            counters=self.counters,
+            in_flight=max(1, in_flight),
+        )
+        for number, outcome in answers:
+            text = texts.pop(number, None)
+            yield number, outcome if isinstance(outcome, Exception) else self._read(text, outcome)
+
+    def _read(self, text: Text | None, answered: Sequence[Answered]) -> Annotation | Exception:
+        if text is None:
+            return Annotation()
+        try:
+            return read_annotation(
+                self.scheme,
+                text,
+                answered,
+                placing=self.options.placing,
+                one_label=self.options.one_label_per_string,
+                lost=self._lost,
+            )
+        except Exception as error:
+            return error
+
+    def _ready(self) -> LanguageModel:
+        """The model. RAISES (ValueError): P010, P011 or P013 if it cannot be asked."""
+        lm = shim_of(self.model).lm
+        if not self.labels:
+            raise ValueError(Errors.P011.format(name=self.name))
+        if lm.device.type == "cuda" and os.getpid() != self._process:
+            raise ValueError(Errors.P013.format())
+        return lm
 
     def predict(self, docs: Iterable[Doc]) -> list[Annotation]:
         """Find the mentions of some documents, which are not changed.
@@ -188,30 +238,12 @@ class PaDeLLMNER(TrainablePipe):
             forked from one that used a GPU; P023 if a text does not fit the model.
         """
         docs = list(docs)
-        texts = {place: text_of(doc) for place, doc in enumerate(docs) if not is_blank(doc)}
+        self._ready()
         annotations = [Annotation() for _ in docs]
-        lm = shim_of(self.model).lm
-        if not self.labels:
-            raise ValueError(Errors.P011.format(name=self.name))
-        if lm.device.type == "cuda" and os.getpid() != self._process:
-            raise ValueError(Errors.P013.format())
-        answered = answer_texts(
-            lm,
-            self.scheme,
-            self._label_words(),
-            list(texts.values()),
-            decoding=self.options.decoding(),
-            counters=self.counters,
-        )
-        for (place, text), answers in zip(texts.items(), answered, strict=True):
-            annotations[place] = read_annotation(
-                self.scheme,
-                text,
-                answers,
-                placing=self.options.placing,
-                one_label=self.options.one_label_per_string,
-                lost=self._lost,
-            )
+        for number, outcome in self._find(docs, max(1, len(docs))):
+            if isinstance(outcome, Exception):
+                raise outcome
+            annotations[number] = outcome
         return annotations
 
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Annotation]) -> None:
@@ -410,3 +442,20 @@ class PaDeLLMNER(TrainablePipe):
         }
         util.from_disk(path, parts, exclude)
         return self
+
+
+def _kept(stream: Iterable[Doc], docs: dict[int, Doc]) -> Iterator[Doc]:
+    """The documents of a stream, each put under its number when it is read."""
+    for number, doc in enumerate(stream):
+        docs[number] = doc
+        yield doc
+
+
+def _asked(docs: Iterable[Doc], texts: dict[int, Text]) -> Iterator[Text | None]:
+    """What is asked about each document, put under its number when it is read; None for one without words."""
+    for number, doc in enumerate(docs):
+        if is_blank(doc):
+            yield None
+        else:
+            texts[number] = text_of(doc)
+            yield texts[number]

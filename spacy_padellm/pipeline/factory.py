@@ -32,6 +32,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "draft_questions": True,
     "draft_copies": 12,
     "draft_counts": None,
+    "kv_bytes": None,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -63,6 +64,7 @@ def make_padellm_ner(
     draft_questions: bool,
     draft_copies: int,
     draft_counts: bool | None,
+    kv_bytes: int | None,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -89,6 +91,9 @@ def make_padellm_ner(
     draft_copies (int): Feed with a known piece of a mention so many pieces of the text that may come next.
     draft_counts (bool | None): Feed with the question for a count the likeliest counts, and the questions they open.
         None to do so where it costs nothing: on a GPU, as long as few pieces are fed in a step.
+    kv_bytes (int | None): The most bytes of keys and values, which bounds how many documents are decoded at once; a
+        document that needs more is decoded alone. None for half of a GPU's free memory, or a quarter of the machine's,
+        4 GiB there at the most.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -116,6 +121,7 @@ def make_padellm_ner(
         draft_questions=draft_questions,
         draft_copies=draft_copies,
         draft_counts=draft_counts,
+        kv_bytes=kv_bytes,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

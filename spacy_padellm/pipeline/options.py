@@ -28,6 +28,7 @@ class Options:
     draft_questions: bool
     draft_copies: int
     draft_counts: bool | None
+    kv_bytes: int | None
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float
@@ -39,6 +40,8 @@ class Options:
         check_whole("max_answer", self.max_answer)
         check_whole("max_row", self.max_row)
         check_whole("draft_copies", self.draft_copies, least=0)
+        if self.kv_bytes is not None:
+            check_whole("kv_bytes", self.kv_bytes)
         if self.label_draw is not None and not isinstance(self.label_draw, LabelDraw):
             expected = 'a block "spacy-padellm.LabelDraw.v1"'
             raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))
@@ -49,4 +52,4 @@ class Options:
     def decoding(self) -> Decoding:
         """How answers are decoded."""
         drafting = Drafting(self.draft_questions, self.draft_copies, self.draft_counts)
-        return Decoding(self.constrain, self.max_answer, self.max_row, drafting)
+        return Decoding(self.constrain, self.max_answer, self.max_row, drafting, self.kv_bytes)

@@ -135,8 +135,10 @@ def test_cached_steps(models, chunk):
     got: list[list[Tensor]] = [[] for _ in trees]
     while live := [doc for doc, tree in enumerate(trees) if fed[doc] < len(tree)]:
         if len(live) < store.n_slots:
-            store.keep([slots[doc] for doc in live])
-            slots = [live.index(doc) if doc in live else -1 for doc in range(len(trees))]
+            before = store.leave([slot for doc, slot in enumerate(slots) if slot >= 0 and doc not in live])
+            held = {slot: doc for doc, slot in enumerate(slots)}
+            slots = [before.index(slots[doc]) if doc in live else -1 for doc in range(len(trees))]
+            assert [slots[held[slot]] for slot in before] == list(range(len(live)))
         # Every other step leaves the first document out, so that slots are not always all of them in order.
         live = live[::-1] if sum(fed) % 2 else live[-2:]
         stretches = [Stretch(trees[doc], fed[doc], min(len(trees[doc]), fed[doc] + chunk), slots[doc]) for doc in live]

@@ -147,10 +147,15 @@ def answering(monkeypatch: Any, script: Script | Callable[[str], Script]) -> Ite
     """
     calls: list[list[str]] = []
 
-    def fake(lm: object, scheme: Any, labels: dict[str, str], texts: Sequence[Any], **_: Any) -> list[list[Answered]]:
-        calls.append([text.string for text in texts])
-        answered = []
-        for text in texts:
+    def fake(
+        lm: object, scheme: Any, labels: dict[str, str], texts: Iterable[Any], **_: Any
+    ) -> Iterator[tuple[int, list[Answered]]]:
+        calls.append([])
+        for number, text in enumerate(texts):
+            if text is None:
+                yield number, []
+                continue
+            calls[-1].append(text.string)
             lines = script(text.string) if callable(script) else script
             waiting: list[Branch] = list(scheme.ask(labels, text.string))
             done: list[Answered] = []
@@ -159,9 +164,8 @@ def answering(monkeypatch: Any, script: Script | Callable[[str], Script]) -> Ite
                 answer = lines.get((branch.label, branch.ordinal), "0")
                 done.append(Answered(branch, Answer(answer, 0.5 if branch.ordinal else 0.75, Finish.END, 1)))
                 waiting = [*scheme.follow(branch, answer), *waiting]
-            answered.append(done)
-        return answered
+            yield number, done
 
     with monkeypatch.context() as patch:
-        patch.setattr(component, "answer_texts", fake)
+        patch.setattr(component, "stream_texts", fake)
         yield calls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,12 @@ def questions(monkeypatch: pytest.MonkeyPatch, nlp: Language) -> list[str]:
     """The questions about labels that a pipe asks."""
     asked: list[str] = []
 
-    def spy(lm: object, scheme: Any, labels: dict[str, str], texts: list[Any], **_: Any) -> list[Any]:
+    def spy(lm: object, scheme: Any, labels: dict[str, str], texts: Iterable[Any], **_: Any) -> Iterator[Any]:
         asked.extend(branch.question for branch in scheme.ask(labels))
-        return [[] for _ in texts]
+        return ((number, []) for number, _ in enumerate(texts))
 
     with monkeypatch.context() as patch:
-        patch.setattr(component, "answer_texts", spy)
+        patch.setattr(component, "stream_texts", spy)
         nlp("A text.")
     return asked
 

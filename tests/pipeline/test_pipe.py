@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from tests.pipeline.makers import DATA, TEXTS, answering, entities, examples, ours, spans
+from spacy_padellm.engine import decoder
+from spacy_padellm.engine.stream import AHEAD
+from tests.pipeline.makers import DATA, TEXTS, annotations, answering, entities, examples, ours, scores, spans
 
 LONG = "Show me Jaws " * 200
 """Longer than the model has positions."""
@@ -29,33 +33,81 @@ def test_order_is_kept_whatever_the_batch_size(trained: Callable[..., Language])
         assert [spans(doc) for doc in docs] == expected
 
 
-@pytest.mark.parametrize(("size", "expected"), [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (5, [5]), (64, [5])])
-def test_batch_size_is_the_size_of_a_forest(
-    trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch, size: int, expected: list[int]
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
+def test_batch_size_bounds_the_documents_at_once(
+    trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch, size: int
 ):
-    nlp = trained()
-    with answering(monkeypatch, {}) as calls:
-        list(nlp.pipe(["a", "b", "c", "d", "e"], batch_size=size))
-    assert [len(call) for call in calls] == expected
+    nlp, fed = trained(), []
+    inner = decoder._step
+
+    def step(lm: object, store: Any, stretches: Any, growths: list[Any]) -> None:
+        fed.append(len(growths))
+        inner(lm, store, stretches, growths)
+
+    monkeypatch.setattr(decoder, "_step", step)
+    texts = TEXTS * 3
+    assert [doc.text for doc in nlp.pipe(texts, batch_size=size)] == texts
+    assert max(fed) == min(size, len(texts))
 
 
-def test_stream_is_lazy(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
+def test_stream_is_lazy(trained: Callable[..., Language]):
+    """The stream never ends. What is read ahead is no more than a batch; nothing is before somebody asks."""
     nlp = trained()
     taken: list[str] = []
 
     def stream() -> Iterator[Doc]:
-        for text in ["a", "b", "c", "d", "e", "f"]:
+        for text in itertools.cycle([*TEXTS, " "]):
             taken.append(text)
             yield nlp.make_doc(text)
 
-    with answering(monkeypatch, {}):
-        docs = ours(nlp).pipe(stream(), batch_size=2)
-        assert taken == []
-        next(docs)
-        assert taken == ["a", "b"]
-        next(docs)
-        next(docs)
-        assert taken == ["a", "b", "c", "d"]
+    docs = ours(nlp).pipe(stream(), batch_size=3)
+    assert taken == []
+    for number, doc in enumerate(itertools.islice(docs, 40)):
+        assert doc.text == taken[number]
+        assert len(taken) - number <= 3 * AHEAD
+    assert len(taken) < 40 + 3 * AHEAD
+
+
+def test_a_stream_of_blank_texts_is_lazy_too(trained: Callable[..., Language]):
+    nlp, taken = trained(), []
+
+    def stream() -> Iterator[Doc]:
+        for number in itertools.count():
+            taken.append(number)
+            yield nlp.make_doc(" ")
+
+    assert len(list(itertools.islice(ours(nlp).pipe(stream(), batch_size=2), 5))) == len(taken) == 5
+
+
+def test_kv_bytes_bounds_the_documents_at_once(trained: Callable[..., Language]):
+    """As small as it can be: one document after the other. Answers are the same."""
+    wide, narrow = trained(), trained(kv_bytes=1)
+    assert annotations(narrow, TEXTS * 2) == annotations(wide, TEXTS * 2)
+    assert ours(narrow).counters.steps == ours(narrow).counters.document_steps
+    assert ours(wide).counters.steps < ours(wide).counters.document_steps
+
+
+def test_a_failing_allocator_loses_no_document(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch):
+    """Memory for one document at a time, and not even that for one of them: it alone goes to the handler."""
+    nlp, failed = trained(), []
+    expected = annotations(nlp)
+    inner = decoder._step
+
+    def step(lm: object, store: Any, stretches: Any, growths: list[Any]) -> None:
+        pieces = sum(stretch.stop - stretch.start for stretch in stretches)
+        if len(growths) > 1 or pieces > 60:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        inner(lm, store, stretches, growths)
+
+    monkeypatch.setattr(decoder, "_step", step)
+    nlp.set_error_handler(lambda name, pipe, docs, error: failed.append((docs[0].text, error)))
+    large = "Jaws in " * 30
+    with pytest.warns(UserWarning, match=r"\[W005\].*5 documents.*at most 2"):
+        docs = list(nlp.pipe([TEXTS[0], large, *TEXTS[1:]], batch_size=5))
+    assert [doc.text for doc in docs] == TEXTS
+    assert [(entities(doc), spans(doc), [round(score, 4) for score in scores(doc)]) for doc in docs] == expected
+    ((text, error),) = failed
+    assert text == large and isinstance(error, torch.OutOfMemoryError)
 
 
 def test_contexts_survive(trained: Callable[..., Language]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -31,17 +31,18 @@ def looking(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch) -
     def annotate(lines: dict[str, Lines], *, looks: dict[str, Any], text: str = PARIS, **settings: Any) -> Any:
         nlp = trained(scheme=scheme(**looks), **settings)
 
-        def fake(lm: object, scheme: Any, labels: dict[str, str], texts: Any, **_: Any) -> list[list[Answered]]:
+        def fake(lm: object, scheme: Any, labels: dict[str, str], texts: Any, **_: Any) -> Iterator[Any]:
             done: list[Answered] = []
-            for branch in scheme.ask(labels, texts[0].string):
+            ((number, text),) = enumerate(texts)
+            for branch in scheme.ask(labels, text.string):
                 for count, probability, strings in lines.get(branch.label, [("0", 0.9, [])]):
                     done.append(given(branch, count, probability))
                     asked = scheme.follow(branch, count)
                     done += [given(one, *found) for one, found in zip(asked, strings, strict=True)]
-            return [done]
+            yield number, done
 
         with monkeypatch.context() as patch:
-            patch.setattr(component, "answer_texts", fake)
+            patch.setattr(component, "stream_texts", fake)
             return nlp(text)
 
     return annotate
