@@ -10,8 +10,8 @@ from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.tree.packing import Stretch
 
 PADDED = 2
-"""K/V places of a group for each place that is no padding, at the most, when a document joins. A group that has no more
-places than a row has pieces may have more padding: one step less is worth more than that."""
+"""K/V places of a group for each place that is no padding, at the most, when a document joins. Joining a group
+under way that has no more places than a row has pieces may cost more: its steps, shared, are worth it."""
 
 APART = 8
 """How many times as long as another document of its group a document may be: so a text of a thousand words steps apart
@@ -85,7 +85,7 @@ class Group:
         places = max(sizes) * len(sizes)
         return (
             self.open
-            and places <= max(PADDED * sum(sizes), max_row)
+            and places <= max(PADDED * sum(sizes), max_row if self.store.n_pieces else 0)
             and places <= PLACES * max_row
             and max(sizes) <= APART * min(sizes)
         )

@@ -154,7 +154,7 @@ def test_a_long_document_does_not_stall_the_short_ones(lm, steps):
     for request, counters in zip(short, solo, strict=True):
         decode(lm, [request], Decoding(drafting=plain), counters)
     steps.fed.clear()
-    outcomes = dict(run(lm, [long, *short], in_flight=8, max_row=192, drafting=plain))
+    outcomes = dict(run(lm, [long, *short], in_flight=8, drafting=plain))
     assert next(iter(outcomes)) != 0
     taken = {id(growth): growth.n_steps for fed in steps.fed for growth in fed if len(growth.tree) < 200}
     assert sorted(taken.values()) == sorted(counters.steps for counters in solo)
