@@ -38,6 +38,11 @@ class Warnings(metaclass=Coded):
     )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
+    W042 = (
+        "{count} of the first {docs} training documents are larger than a batch of {size} pieces (by estimate; the "
+        "largest has {largest}), and {treated}. Those behind them are treated alike without a further word. Raise "
+        "'size', or split the documents."
+    )
     # W060-W069: evaluation.
     W060 = (
         "{count} of {docs} documents in {path} were left out, because they have no gold annotation: neither "
