@@ -150,6 +150,10 @@ class Errors(metaclass=Coded):
         "{path}: the labels cannot be read: {problem}. Expected a JSON list of names or an object of names with their "
         "words in the prompt; leave the path out to take the labels of the training examples."
     )
+    P117 = (
+        "The ways to train do not have the same loss, so their costs cannot be compared: {losses}. Is the model one whose "
+        "own attention sees what the forest's sees?"
+    )
 
     # P130-P149: spans and benchmarks input.
     P130 = "There is no placing policy {policy!r}. Choose one of: {policies}."
