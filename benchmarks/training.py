@@ -37,6 +37,7 @@ from torch import Tensor
 from benchmarks.arms import corpus_model
 from benchmarks.contenders.padded import batches_of, padded_loss, padded_pieces, sequences_of
 from benchmarks.corpora import Corpus, Language, read_corpus
+from benchmarks.documents import Document
 from benchmarks.memory import in_child, peak_bytes, saved_bytes
 from benchmarks.results import table, write_results
 from benchmarks.schemes import SCHEMES
@@ -196,7 +197,8 @@ def fit_estimate(lm: LanguageModel, corpus: Corpus) -> dict[str, Any]:
     return {**dict(zip(names, found.round(2).tolist(), strict=True)), "estimated_over_true": off.round(3).tolist()}
 
 
-def _tokens(document: Any) -> int:
+def _tokens(document: Document) -> int:
+    """Tokens of the text and of its mentions."""
     inside = [
         sum(gold.start <= start < gold.start + len(gold.string) for start, _ in document.text.borders)
         for gold in document.gold

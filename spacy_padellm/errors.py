@@ -151,8 +151,8 @@ class Errors(metaclass=Coded):
         "words in the prompt; leave the path out to take the labels of the training examples."
     )
     P117 = (
-        "The ways to train do not have the same loss, so their costs cannot be compared: {losses}. Is the model one whose "
-        "own attention sees what the forest's sees?"
+        "The ways to train do not have the same loss, so their costs cannot be compared: {losses}. Expected one loss; "
+        "use a model whose own attention sees what the forest's sees."
     )
 
     # P130-P149: spans and benchmarks input.

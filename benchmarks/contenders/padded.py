@@ -15,7 +15,7 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.types import Branch, Scheme
 
 
-class Path(NamedTuple):
+class MentionSequence(NamedTuple):
     """Text, label, count, marker, mention and end; or text, label, "0" and end.
 
     pieces (tuple[int, ...]): All pieces.
@@ -26,11 +26,13 @@ class Path(NamedTuple):
     first: int
 
 
-def sequences_of(scheme: Scheme, labels: Mapping[str, str], document: Document, lm: LanguageModel) -> list[Path]:
+def sequences_of(
+    scheme: Scheme, labels: Mapping[str, str], document: Document, lm: LanguageModel
+) -> list[MentionSequence]:
     """One sequence for each last question about a document."""
     text = document.text.string
     trunk = sum(lm.pieces.encode(scheme.trunk(text)), start=lm.pieces.start)
-    found: list[Path] = []
+    found: list[MentionSequence] = []
     waiting: list[tuple[tuple[int, ...], int | None, Branch]] = [
         (trunk, None, branch) for branch in scheme.ask(labels, text)
     ]
@@ -43,11 +45,13 @@ def sequences_of(scheme: Scheme, labels: Mapping[str, str], document: Document, 
         follows = scheme.follow(branch, answer)
         waiting += [(answered, start, follow) for follow in follows]
         if not follows:
-            found.append(Path((*answered, lm.pieces.end), start))
+            found.append(MentionSequence((*answered, lm.pieces.end), start))
     return found
 
 
-def batches_of(sequences: Sequence[Path], most: int, *, by_length: bool, seed: int = 0) -> list[list[Path]]:
+def batches_of(
+    sequences: Sequence[MentionSequence], most: int, *, by_length: bool, seed: int = 0
+) -> list[list[MentionSequence]]:
     """Batches of at most `most` pieces, padding counted; a longer sequence has one of its own.
 
     by_length (bool): Sequences of like length together, so that little is padded; else in random order.
@@ -55,7 +59,7 @@ def batches_of(sequences: Sequence[Path], most: int, *, by_length: bool, seed: i
     ordered = sorted(sequences, key=lambda one: -len(one.pieces))
     if not by_length:
         random.Random(seed).shuffle(ordered)
-    batches: list[list[Path]] = []
+    batches: list[list[MentionSequence]] = []
     width = 0
     for one in ordered:
         width = max(width, len(one.pieces))
@@ -66,11 +70,11 @@ def batches_of(sequences: Sequence[Path], most: int, *, by_length: bool, seed: i
     return batches
 
 
-def padded_pieces(batch: Sequence[Path]) -> int:
+def padded_pieces(batch: Sequence[MentionSequence]) -> int:
     return len(batch) * max(len(one.pieces) for one in batch)
 
 
-def padded_loss(lm: LanguageModel, batch: Sequence[Path], *, all_logits: bool) -> Tensor:
+def padded_loss(lm: LanguageModel, batch: Sequence[MentionSequence], *, all_logits: bool) -> Tensor:
     """The sum of the cross-entropies of a batch, padded on the right. The model has an attention of transformers' own.
 
     A piece sees those before it, so padding on the right is seen by no target and needs no mask.
