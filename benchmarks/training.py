@@ -214,11 +214,11 @@ def prepare(arguments: argparse.Namespace) -> tuple[Corpus, LanguageModel]:
     corpus = read_corpus(arguments.docs, language=arguments.language)
     if not corpus.documents:
         raise ValueError(Errors.P135.format(path=arguments.docs))
-    drawn = random.Random(arguments.seed).sample(
-        corpus.documents, min(arguments.sample or len(corpus.documents), len(corpus.documents))
-    )
-    corpus = replace(corpus, documents=drawn)
-    return corpus, corpus_model(arguments.model, corpus, device=arguments.device)
+    # The tokenizer of a random model is trained on the whole file, not on the sample alone.
+    lm = corpus_model(arguments.model, corpus, device=arguments.device)
+    size = min(arguments.sample or len(corpus.documents), len(corpus.documents))
+    drawn = random.Random(arguments.seed).sample(corpus.documents, size)
+    return replace(corpus, documents=drawn), lm
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
