@@ -11,6 +11,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from spacy_padellm.model.memory import give_back_freed_memory
+
 T = TypeVar("T")
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -43,6 +45,8 @@ def peak_bytes(work: Callable[[], object]) -> int | None:
     Linux) does not tell."""
     if not _CLEAR.exists():
         return None
+    # What was freed and kept would be used again unseen.
+    give_back_freed_memory()
     _CLEAR.write_text("5")
     before = _status("VmRSS")
     work()

@@ -126,7 +126,7 @@ def run(way: Way, lm: LanguageModel, rows: Sequence[Row] | None = None) -> tuple
             loss.backward()
             total += loss.item()
     spent = time.perf_counter() - wall, time.process_time() - cpu
-    lm.model.zero_grad()
+    lm.model.zero_grad(set_to_none=False)
     lm.model.eval()
     return total, *spent
 
@@ -167,24 +167,23 @@ def ratios(ways: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     return {name: {key: way[key] / ways["packed"][key] for key in keys} for name, way in ways.items()}
 
 
-def measure_memory(arguments: argparse.Namespace, name: str, max_row: int) -> dict[str, Any]:
-    """What the largest rows of one way hold, in a process of its own: those with most pieces, and with most places in
-    attention."""
+def measure_memory(arguments: argparse.Namespace, name: str) -> list[dict[str, Any]]:
+    """What the largest rows of one way hold for each budget: those with most pieces, and those with most places in
+    attention. To be called in a process of its own."""
     corpus, lm = prepare(arguments)
-    way = make_way(name, lm, corpus, max_row)
-    largest = [max(way.rows, key=lambda row: row.padded), max(way.rows, key=lambda row: row.padded**2 / row.own)]
-    # The gradients of the weights are there before and after.
-    run(way, lm, way.rows[-1:])
-    lm.model.train()
-    with way.set(lm):
-        saved = max(saved_bytes(lm.model, row.loss) for row in largest)
-    return {
-        "way": name,
-        "max_row": max_row,
-        "largest_row": max(row.padded for row in way.rows),
-        "saved_bytes": saved,
-        "peak_bytes": peak_bytes(lambda: run(way, lm, largest)),
-    }
+    found = []
+    for max_row in sorted(arguments.memory):
+        way = make_way(name, lm, corpus, max_row)
+        largest = [max(way.rows, key=lambda row: row.padded), max(way.rows, key=lambda row: row.padded**2 / row.own)]
+        # Gradients of the weights are there from now on, and are not counted.
+        run(way, lm, way.rows[-1:])
+        lm.model.train()
+        with way.set(lm):
+            saved = max(saved_bytes(lm.model, row.loss) for row in largest)
+        figures = {"largest_row": max(row.padded for row in way.rows), "saved_bytes": saved}
+        peak = peak_bytes(partial(run, way, lm, largest))
+        found.append({"way": name, "max_row": max_row, **figures, "peak_bytes": peak})
+    return found
 
 
 def fit_estimate(lm: LanguageModel, corpus: Corpus) -> dict[str, Any]:
