@@ -237,7 +237,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "runs": arguments.runs,
         "ways": timed,
         "ratios": ratios(timed),
-        "memory": [in_child(measure_memory, arguments, name, max_row) for max_row in arguments.memory for name in WAYS],
+        "memory": [one for name in WAYS for one in in_child(measure_memory, arguments, name)]
+        if arguments.memory
+        else [],
         "estimate": fit_estimate(lm, corpus),
         **measured_on,
     }
