@@ -46,6 +46,7 @@ from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.proof import own_attention
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.checkpointing import set_checkpointing
 from spacy_padellm.training.batching import rows_of
 from spacy_padellm.training.loss import row_loss
 from spacy_padellm.training.targets import TargetTree, grow_gold
@@ -78,9 +79,7 @@ class Way(NamedTuple):
     again: bool
 
     def set(self, lm: LanguageModel) -> AbstractContextManager[object]:
-        lm.model.gradient_checkpointing_disable()
-        if self.again:
-            lm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        set_checkpointing(lm, self.again)
         return nullcontext() if self.forest else own_attention(lm, "sdpa")
 
 

@@ -17,6 +17,7 @@ from thinc.compat import has_cupy_gpu
 
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.checkpointing import set_checkpointing
 from spacy_padellm.model.memory import give_back_freed_memory
 from spacy_padellm.model.sources import Source
 from spacy_padellm.training.batching import rows_of
@@ -66,9 +67,7 @@ class CausalLMShim(PyTorchShim):
     def _hold(self, lm: LanguageModel) -> None:
         _calm_forks()
         if self._gradient_checkpointing:
-            _check_checkpointing(lm)
-            # The reentrant form computes no gradient where no input needs one: below adapters none does.
-            lm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            set_checkpointing(lm, True)
         self._lm = lm
         self._model = lm.model
         self._weight_since_update = 0.0
@@ -186,12 +185,6 @@ class CausalLMShim(PyTorchShim):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             return self.from_disk(folder)
-
-
-def _check_checkpointing(lm: LanguageModel) -> None:
-    if not lm.model.supports_gradient_checkpointing:
-        expected = f"false for a model of the family '{lm.family}', which cannot do it"
-        raise ValueError(Errors.P001.format(name="gradient_checkpointing", expected=expected, got=True))
 
 
 @functools.cache
