@@ -107,9 +107,9 @@ def build_batch_by_pieces_v1(
     window: int = 256,
     discard_oversize: bool = False,
     seed: int = 0,
-    per_token: float = 1.5,
-    per_doc: float = 30.0,
-    per_mention: float = 4.0,
+    per_token: float = 1.75,
+    per_doc: float = 40.0,
+    per_mention: float = 7.0,
     spans_key: str = "sc",
 ) -> Callable[[Iterable[Example]], Iterator[list[Example]]]:
     """Batches under a budget of pieces, for `[training.batcher]`.
