@@ -62,6 +62,9 @@ ENTRY_POINTS = {
         "spacy-padellm.LabelDraw.v1": "spacy_padellm.training.label_draw:build_label_draw_v1",
         "spacy-padellm.LoRA.v1": "spacy_padellm.model.lora:build_lora_v1",
     },
+    "spacy_batchers": {
+        "spacy-padellm.batch_by_pieces.v1": "spacy_padellm.training.batcher:build_batch_by_pieces_v1",
+    },
     "spacy_augmenters": {
         "spacy-padellm.MentionSwap.v1": "spacy_padellm.training.augment:build_mention_swap_v1",
     },

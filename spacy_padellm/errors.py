@@ -42,6 +42,11 @@ class Warnings(metaclass=Coded):
     )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
+    W042 = (
+        "{count} of the first {docs} training documents are larger than a batch of {size} pieces (by estimate; the "
+        "largest has {largest}), and {treated}. Those behind them are treated alike without a further word. Raise "
+        "'size', or split the documents."
+    )
     # W060-W069: evaluation.
     W060 = (
         "{count} of {docs} documents in {path} were left out, because they have no gold annotation: neither "
@@ -148,6 +153,10 @@ class Errors(metaclass=Coded):
     P116 = (
         "{path}: the labels cannot be read: {problem}. Expected a JSON list of names or an object of names with their "
         "words in the prompt; leave the path out to take the labels of the training examples."
+    )
+    P117 = (
+        "The ways to train do not have the same loss, so their costs cannot be compared: {losses}. Expected one loss; "
+        "use a model whose own attention sees what the forest's sees."
     )
 
     # P130-P149: spans and benchmarks input.

@@ -34,6 +34,7 @@ def build_fresh_causal_lm_v1(
     device: str = "auto",
     seed: int = 0,
     max_row: int = 8192,
+    gradient_checkpointing: bool = False,
 ) -> Model[Sequence[TargetTree], float]:
     """A small Llama-type decoder; its byte-level tokenizer is trained on the training examples at `initialize`.
 
@@ -44,6 +45,8 @@ def build_fresh_causal_lm_v1(
     device (str): "auto" (the GPU if torch sees one), "cpu", "cuda" or "cuda:1" and so on.
     seed (int): Seed of the first weights.
     max_row (int): The most pieces in one pass of training; more are run one after the other.
+    gradient_checkpointing (bool): Compute the layers again on the way back in place of keeping all they computed: less
+        memory for a third more time. Gradients stay the same.
     RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
     RAISES (ValueError): P001 for a size that makes no decoder.
     """
@@ -64,7 +67,8 @@ def build_fresh_causal_lm_v1(
     check_whole("seed", seed, least=0)
     _check_device(device)
     shape = FreshShape(hidden_size, n_layers, n_heads, intermediate_size, vocab_size, max_positions, rope_theta)
-    return forest_model(FreshSource(shape, device, seed), max_row=max_row)
+    source = FreshSource(shape, device, seed)
+    return forest_model(source, max_row=max_row, gradient_checkpointing=gradient_checkpointing)
 
 
 def build_causal_lm_v1(
@@ -77,6 +81,7 @@ def build_causal_lm_v1(
     self_contained: bool = False,
     trust_remote_code: bool = False,
     max_row: int = 4096,
+    gradient_checkpointing: bool = False,
 ) -> Model[Sequence[TargetTree], float]:
     """Any Hugging Face causal LM whose attention passes the load-time proof.
 
@@ -88,6 +93,8 @@ def build_causal_lm_v1(
     self_contained (bool): Save the base model with the pipeline, so that it loads without `name`.
     trust_remote_code (bool): Run code that lies beside the model. Only for models you trust.
     max_row (int): The most pieces in one pass of training; more are run one after the other.
+    gradient_checkpointing (bool): Compute the layers again on the way back in place of keeping all they computed: less
+        memory for a third more time. Gradients stay the same.
     RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
     RAISES (ValueError): P001 for full fine-tuning in half precision, or for what is no adapter or no device.
     """
@@ -98,7 +105,7 @@ def build_causal_lm_v1(
     _check_device(device)
     reference = Reference(name, revision, trust_remote_code)
     source = PretrainedSource(reference, lora, getattr(torch, dtype), device, self_contained)
-    return forest_model(source, max_row=max_row)
+    return forest_model(source, max_row=max_row, gradient_checkpointing=gradient_checkpointing)
 
 
 def _check_device(device: str) -> None:
@@ -106,11 +113,14 @@ def _check_device(device: str) -> None:
         raise ValueError(Errors.P001.format(name="device", expected='"auto", "cpu", "cuda" or "cuda:1"', got=device))
 
 
-def forest_model(source: Source, *, max_row: int) -> Model[Sequence[TargetTree], float]:
+def forest_model(
+    source: Source, *, max_row: int, gradient_checkpointing: bool = False
+) -> Model[Sequence[TargetTree], float]:
     """A thinc model around a source of causal LMs."""
     check_whole("max_row", max_row)
     attrs = {"dropout_rate": 0.0, "max_row": max_row}
-    return Model("padellm_causal_lm", forward, init=init, shims=[CausalLMShim(source)], attrs=attrs)
+    shim = CausalLMShim(source, gradient_checkpointing=gradient_checkpointing)
+    return Model("padellm_causal_lm", forward, init=init, shims=[shim], attrs=attrs)
 
 
 def is_forest_model(model: object) -> bool:

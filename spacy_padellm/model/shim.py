@@ -17,6 +17,7 @@ from thinc.compat import has_cupy_gpu
 
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.checkpointing import set_checkpointing
 from spacy_padellm.model.memory import give_back_freed_memory
 from spacy_padellm.model.sources import Source
 from spacy_padellm.training.batching import rows_of
@@ -37,12 +38,15 @@ class CausalLMShim(PyTorchShim):
     weights; those parts are replaced here. Decoding does not go through the shim.
 
     source (Source): Makes, saves and loads the model.
+    gradient_checkpointing (bool): Keep only the input of each layer for the backward pass and compute the rest again.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, gradient_checkpointing: bool = False) -> None:
         super().__init__(None)
         self.source = source
+        self._gradient_checkpointing = gradient_checkpointing
         self._lm: LanguageModel | None = None
+        self._weight_since_update = 0.0
         self._pieces_since_tidied = 0
 
     @property
@@ -62,11 +66,15 @@ class CausalLMShim(PyTorchShim):
 
     def _hold(self, lm: LanguageModel) -> None:
         _calm_forks()
+        if self._gradient_checkpointing:
+            set_checkpointing(lm, True)
         self._lm = lm
         self._model = lm.model
+        self._weight_since_update = 0.0
 
     def accumulate(self, trees: Sequence[TargetTree], *, max_row: int, dropout: float) -> float:
-        """Add the gradients of the mean loss over all targets of some trees.
+        """Add the gradients of the loss over all targets of some trees: of its sum. `finish_update` divides them by the
+        targets of all calls since the last update, so several small batches make the update of one large batch.
 
         Rows are run forward and backward one after the other, so no more than one row's activations are alive.
 
@@ -83,10 +91,11 @@ class CausalLMShim(PyTorchShim):
         self.source.set_dropout(lm, dropout)
         try:
             for row in rows_of(trees, max_row):
-                loss = row_loss(lm, row) / weight
+                loss = row_loss(lm, row)
                 if not torch.isfinite(loss):
                     raise ValueError(Errors.P028.format(loss=loss.item()))
                 loss.backward()
+                self._weight_since_update += sum(tree.weight for tree in row)
                 total += loss.item()
         finally:
             lm.model.eval()
@@ -94,7 +103,7 @@ class CausalLMShim(PyTorchShim):
         if lm.device.type == "cpu" and self._pieces_since_tidied >= _TIDY_EVERY:
             self._pieces_since_tidied = 0
             give_back_freed_memory()
-        return total
+        return total / weight
 
     @torch.no_grad()
     def loss(self, trees: Sequence[TargetTree], *, max_row: int) -> float:
@@ -106,7 +115,15 @@ class CausalLMShim(PyTorchShim):
         if self._lm is not None and self._lm.device.type == "cuda" and not has_cupy_gpu:
             raise ValueError(Errors.P012.format())
         if self._lm is not None:
+            self._average_gradients(self._lm)
             super().finish_update(optimizer)
+
+    def _average_gradients(self, lm: LanguageModel) -> None:
+        """From gradients of the sum to gradients of the mean over all targets since the last update."""
+        weight, self._weight_since_update = self._weight_since_update, 0.0
+        for parameter in lm.model.parameters():
+            if weight and parameter.grad is not None:
+                parameter.grad /= weight
 
     @contextmanager
     def use_params(self, params: dict[Any, Any]) -> Iterator[None]:

@@ -19,7 +19,7 @@ def row_loss(lm: LanguageModel, trees: Sequence[TargetTree]) -> Tensor:
 
     lm (LanguageModel): The model.
     trees (Sequence[TargetTree]): At least one.
-    RETURNS (Tensor): A float32 scalar: the sum, not the mean, in nats.
+    RETURNS (Tensor): A scalar, float32 unless the model is float64: the sum, not the mean, in nats.
     """
     stretches = [Stretch(target.tree, 0, len(target.tree), slot) for slot, target in enumerate(trees)]
     offsets = np.cumsum([0, *(len(target.tree) for target in trees[:-1])])
@@ -27,7 +27,9 @@ def row_loss(lm: LanguageModel, trees: Sequence[TargetTree]) -> Tensor:
     kept, rows = np.unique(nodes, return_inverse=True)
     forest = ForestRow(pack(stretches), device=lm.device)
     logits = forward(lm.model, forest, torch.from_numpy(kept))
-    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
+    # Half precision is too coarse for a sum over a vocabulary.
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    log_probabilities = torch.log_softmax(logits, dim=-1, dtype=exact)
     pieces = torch.from_numpy(np.concatenate([target.pieces for target in trees])).to(lm.device)
     weights = torch.from_numpy(np.concatenate([target.weights for target in trees])).to(lm.device)
     return -(weights * log_probabilities[torch.from_numpy(rows).to(lm.device), pieces]).sum()

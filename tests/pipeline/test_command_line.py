@@ -26,6 +26,7 @@ from spacy.tokens import DocBin
 from spacy.training import Example
 
 from spacy_padellm.cli.evaluate import evaluate as evaluate_more
+from spacy_padellm.pipeline.component import PaDeLLMNER
 from tests.pipeline.makers import DATA, FRESH, TEXTS, ours, same_weights, weights, write_docs
 
 # Models that were trained for two steps answer nonsense.
@@ -134,8 +135,31 @@ def test_averages_reach_what_is_saved(tmp_path: Path):
     assert not same_weights(found[True], found[False])
 
 
-def test_accumulated_sub_batches(tmp_path: Path):
-    train(filled(tmp_path, steps=2, accumulate_gradient=2), tmp_path / "out")
+def test_accumulated_sub_batches_train_as_the_large_batch(tmp_path: Path):
+    found = []
+    for parts in (1, 2, 4):
+        folder = tmp_path / str(parts)
+        folder.mkdir()
+        train(filled(folder, steps=3, accumulate_gradient=parts, dropout=0.0), folder / "out")
+        found.append(weights(spacy.load(folder / "out" / "model-last")))
+    for name, weight in found[0].items():
+        # Adam divides by the size of the gradient, so that rounding shows where a gradient is all but zero.
+        assert all((other[name] - weight).abs().mean() < 1e-4 for other in found[1:]), name
+
+
+def test_batches_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Four documents of some 60 pieces: two batches of two."""
+    batches: list[int] = []
+    update = PaDeLLMNER.update
+
+    def spy(pipe: PaDeLLMNER, examples: Sequence[Example], **settings: Any) -> Any:
+        batches.append(len(list(examples)))
+        return update(pipe, examples, **settings)
+
+    monkeypatch.setattr(PaDeLLMNER, "update", spy)
+    batcher = {"@batchers": "spacy-padellm.batch_by_pieces.v1", "size": 120, "per_token": 2.0, "per_doc": 40.0}
+    train(filled(tmp_path, steps=4, batcher=batcher), tmp_path / "out")
+    assert batches and max(batches) == 2
     assert ours(spacy.load(tmp_path / "out" / "model-last")).labels == ("city", "movie")
 
 

@@ -105,6 +105,7 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "device": 0,
             "seed": 1.5,
             "max_row": "long",
+            "gradient_checkpointing": "sometimes",
         },
     ),
     ("architectures", "spacy-padellm.CausalLM.v1"): (
@@ -118,6 +119,7 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "self_contained": "yes",
             "trust_remote_code": "yes",
             "max_row": "long",
+            "gradient_checkpointing": "sometimes",
         },
     ),
     ("misc", "spacy-padellm.LoRA.v1"): (
@@ -149,6 +151,19 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("misc", "spacy-padellm.ChinesePrompt.v1"): ({}, {"label_words": ["LOC"], "repeat_text": 1.5}),
     ("scorers", "spacy-padellm.ner_scorer.v1"): ({}, {}),
     ("readers", "spacy-padellm.read_labels.v1"): ({"path": str(LABELS_FILE)}, {"path": 5}),
+    ("batchers", "spacy-padellm.batch_by_pieces.v1"): (
+        {},
+        {
+            "size": "large",
+            "window": 1.5,
+            "discard_oversize": "some",
+            "seed": "lucky",
+            "per_token": "many",
+            "per_doc": [30],
+            "per_mention": None,
+            "spans_key": 5,
+        },
+    ),
     ("augmenters", "spacy-padellm.MentionSwap.v1"): (
         {},
         {
@@ -197,6 +212,8 @@ def test_function_refuses_wrong_type(kind: str, name: str, setting: str):
         ("misc", "spacy-padellm.PaDeLLM.v1", "look_weight", "0.5"),
         ("misc", "spacy-padellm.AutoRegAug.v1", "max_nesting", "9"),
         ("misc", "spacy-padellm.EnglishPrompt.v1", "repeat_text", "2"),
+        ("batchers", "spacy-padellm.batch_by_pieces.v1", "size", "64"),
+        ("batchers", "spacy-padellm.batch_by_pieces.v1", "per_token", "1.5"),
         ("augmenters", "spacy-padellm.MentionSwap.v1", "noise", "0.1"),
     ],
 )
