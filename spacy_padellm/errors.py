@@ -36,6 +36,10 @@ class Warnings(metaclass=Coded):
         "{count} of {mentions} gold mentions cannot be written in the answers of this scheme and are left out. For "
         "instance {example}."
     )
+    W005 = (
+        "The steps of this model cannot be captured as CUDA graphs, so they are launched kernel by kernel: {reason}. Set "
+        "'cuda_graphs' to false to be spared this."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     # W060-W069: evaluation.

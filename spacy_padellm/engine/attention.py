@@ -54,7 +54,7 @@ class ForestRow:
         self.slots, self.gather, self.awaited = parts["slots"], parts["gather"], parts["awaited"]
         self.query_positions, self.key_positions = parts["query_positions"], parts["key_positions"]
         self.piece_ids, self.positions = parts["piece_ids"][None], parts["positions"][None]
-        self._whole_store = store is not None and row.slots.tolist() == list(range(store.n_slots))
+        self._in_order = row.slots.tolist() == list(range(len(row.slots)))
         self._node_slots = self.slots[self.documents] if store is not None else self.slots
         self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
 
@@ -81,7 +81,9 @@ class ForestRow:
         if self.store is None:
             return self.pad_queries(key), self.pad_queries(value)
         keys, values = self.store.write(layer, self._node_slots, self.keys, key, value, self.mask.shape[-1])
-        return (keys, values) if self._whole_store else (keys[self.slots], values[self.slots])
+        if self._in_order:
+            return keys[: len(self.slots)], values[: len(self.slots)]
+        return keys[self.slots], values[self.slots]
 
 
 def forest_attention(

@@ -9,12 +9,11 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from spacy_padellm.engine.attention import ForestRow, forward
 from spacy_padellm.engine.growth import Growing, Growth, Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
-from spacy_padellm.tree.packing import Stretch, pack
+from spacy_padellm.tree.packing import Stretch
 from spacy_padellm.types import Answered
 
 _PADDED = 2
@@ -22,6 +21,9 @@ _PADDED = 2
 
 _PLACES = 8
 """K/V places of a forest at its start, in multiples of the most pieces in a row."""
+
+_GROWS = 3
+"""A tree has this many halves of its first nodes at its end, about: a captured store is laid out for so many."""
 
 
 @dataclass
@@ -56,11 +58,13 @@ class Decoding:
     constrain (bool): Hold copied answers to the text.
     max_answer (int): The most pieces a free answer may have.
     max_row (int): The most pieces in one step; a longer text is fed in several.
+    cuda_graphs (bool): On a GPU, capture the steps that come again.
     """
 
     constrain: bool = True
     max_answer: int = 128
     max_row: int = 4096
+    cuda_graphs: bool = True
 
 
 @torch.inference_mode()
@@ -124,17 +128,18 @@ def _grow_forest(lm: LanguageModel, forest: Sequence[Growth], options: Decoding,
     """Decode some documents together, step by step until every answer is given."""
     for slot, growth in enumerate(forest):
         growth.slot = slot
-    store = KVStore(len(forest))
     live = list(forest)
-    while live:
-        if len(live) <= store.n_slots // 2:
-            _compact(store, live)
-        stretches, fed = _fill_row(live, options.max_row)
-        counters.steps += 1
-        counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
-        _step(lm, store, stretches, fed)
-        counters.peak_kv_pieces = max(counters.peak_kv_pieces, store.n_pieces)
-        live = [growth for growth in live if not growth.done]
+    n_places = max(len(growth.tree) for growth in forest) * _GROWS // 2
+    with lm.store(len(forest), n_places, captured=options.cuda_graphs) as store:
+        while live:
+            if len(live) <= store.n_slots // 2:
+                _compact(store, live)
+            stretches, fed = _fill_row(live, options.max_row)
+            counters.steps += 1
+            counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
+            _step(lm, store, stretches, fed)
+            counters.peak_kv_pieces = max(counters.peak_kv_pieces, store.n_pieces)
+            live = [growth for growth in live if not growth.done]
 
 
 def _compact(store: KVStore, live: list[Growth]) -> None:
@@ -159,7 +164,6 @@ def _fill_row(live: Sequence[Growth], budget: int) -> tuple[list[Stretch], list[
 
 
 def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: Sequence[Growth]) -> None:
-    forest = ForestRow(pack(stretches), store=store, device=lm.device)
     awaited: list[tuple[Growth, Growing]] = []
     places: list[int] = []
     offset = 0
@@ -168,7 +172,7 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
             awaited.append((growth, growing))
             places.append(offset + growing.node - stretch.start)
         offset += stretch.stop - stretch.start
-    logits = forward(lm.model, forest, torch.tensor(places, dtype=torch.int64))
+    logits = lm.step(stretches, places, store=store)
     if awaited:
         for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
             growth.take(growing, *best, others)

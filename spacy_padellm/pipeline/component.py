@@ -200,7 +200,12 @@ class PaDeLLMNER(TrainablePipe):
             self.scheme,
             self._label_words(),
             list(texts.values()),
-            decoding=Decoding(self.options.constrain, self.options.max_answer, self.options.max_row),
+            decoding=Decoding(
+                self.options.constrain,
+                self.options.max_answer,
+                self.options.max_row,
+                cuda_graphs=self.options.cuda_graphs,
+            ),
             counters=self.counters,
         )
         for (place, text), answers in zip(texts.items(), answered, strict=True):

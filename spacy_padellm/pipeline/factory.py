@@ -29,6 +29,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "constrain": True,
     "max_answer": 128,
     "max_row": 4096,
+    "cuda_graphs": True,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -57,6 +58,7 @@ def make_padellm_ner(
     constrain: bool,
     max_answer: int,
     max_row: int,
+    cuda_graphs: bool,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -78,6 +80,8 @@ def make_padellm_ner(
     constrain (bool): Hold every mention to the strings of the text.
     max_answer (int): The most pieces of an answer for which the scheme sets no limit of its own.
     max_row (int): The most pieces fed in one step.
+    cuda_graphs (bool): On a GPU, capture the steps that come again, so that each is one launch. Takes memory for the
+        keys and values of as many documents as were decoded together.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -102,6 +106,7 @@ def make_padellm_ner(
         constrain=constrain,
         max_answer=max_answer,
         max_row=max_row,
+        cuda_graphs=cuda_graphs,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

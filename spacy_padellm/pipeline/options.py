@@ -23,6 +23,7 @@ class Options:
     constrain: bool
     max_answer: int
     max_row: int
+    cuda_graphs: bool
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float

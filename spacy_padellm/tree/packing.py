@@ -135,11 +135,17 @@ def pack_padded(stretches: Sequence[Stretch], awaited: Sequence[int], shape: Row
     scratch (int): The K/V place of padding, L or above.
     RETURNS (Row): The row. Its nodes come first, in the order of `pack`.
     """
+    row = padding(shape, scratch=scratch)
+    _fill(row, stretches, np.array([stretch.slot for stretch in stretches]), awaited)
+    return row
+
+
+def padding(shape: RowShape, *, scratch: int) -> Row:
+    """A row without any nodes, in which every slot is a document."""
     assert scratch >= shape.n_keys
     row = _empty(shape)
     row.keys[:] = scratch
     row.slots[:] = np.arange(shape.n_documents)
-    _fill(row, stretches, np.array([stretch.slot for stretch in stretches]), awaited)
     return row
 
 

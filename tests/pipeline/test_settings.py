@@ -28,6 +28,7 @@ WRONG: dict[str, list[Any]] = {
     "constrain": ["yes", 1],
     "max_answer": ["many", 1.5, True],
     "max_row": ["many", 1.5, True],
+    "cuda_graphs": ["yes", 1],
     "weighting": ["paper", 3],
     "label_draw": [3, "few"],
     "copy_share": ["much", None],
