@@ -50,6 +50,7 @@ class Forest:
     """The engine of this package: all documents of a batch as one forest.
 
     replay (bool): Give gold answers in place of the model's.
+    decoding (Decoding): How.
     """
 
     lm: LanguageModel
@@ -57,6 +58,7 @@ class Forest:
     corpus: Corpus
     replay: bool = True
     clock: Clock = time.perf_counter
+    decoding: Decoding = Decoding()
 
     def run(self, documents: Sequence[Document], counters: Counters) -> float:
         start = self.clock()
@@ -65,7 +67,7 @@ class Forest:
             self.scheme,
             self.corpus.labels,
             [document.text for document in documents],
-            decoding=Decoding(),
+            decoding=self.decoding,
             counters=counters,
             scripts=[partial(self.scheme.answer, gold=document.gold) for document in documents]
             if self.replay

@@ -37,8 +37,8 @@ class Warnings(metaclass=Coded):
         "instance {example}."
     )
     W005 = (
-        "The steps of this model cannot be captured as CUDA graphs, so they are launched kernel by kernel: {reason}. Set "
-        "'cuda_graphs' to false to be spared this."
+        "The steps of this model cannot be captured as CUDA graphs, so they are launched kernel by kernel: {reason}. "
+        "Set 'cuda_graphs' to false to be spared this."
     )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."

@@ -28,7 +28,7 @@ from spacy_padellm.tree.packing import Stretch, pack_padded, shape_of
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
 from spacy_padellm.types import Answered
-from tests.checkpoints import GOLD, LABELS, MODELS, build_lm, build_model, pieces_of, trained_lm
+from tests.checkpoints import GOLD, LABELS, MODELS, build_model, pieces_of, trained_lm
 from tests.engine.recording import record
 
 CPU = torch.device("cpu")
