@@ -25,8 +25,7 @@ MOST_PIECES = 1024
 """Pieces of a row that is captured, at most. A 7B model takes an H100 about as long as the launches take the host."""
 
 MOST_SLOTS = 256
-"""Slots of a store whose steps are captured, at most: a room is rounded up, and K/V of 7B models takes 0.5 MB a
-place."""
+"""Slots of a store whose steps are captured, at most: K/V of a 7B model takes 0.5 MB a place."""
 
 SIGHTINGS = 2
 """A shape is captured when it comes for this time."""
@@ -182,8 +181,9 @@ class CapturedSteps:
     def _captured(
         self, model: nn.Module, shape: RowShape, room: Room, device: torch.device
     ) -> Callable[[Row], Tensor] | None:
-        """The captured step of a shape; None if the shape is too large, or too rare so far."""
-        if self._off or shape.n_pieces > self._most_pieces:
+        """The captured step of a shape; None if the shape is too large or too rare so far, or the room will go."""
+        assert self._shelf is not None
+        if self._off or shape.n_pieces > self._most_pieces or not self._shelf.keeps(room):
             return None
         step = room.steps.pop(shape, None)
         if step is None:

@@ -11,7 +11,9 @@ from torch import Tensor
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.tree.packing import RowShape
 
+FEW_SLOTS = 8
 LEAST_PLACES = 256
+"""A room of few slots has this many places at least, so that one room does for texts of any usual length."""
 
 
 def round_up(number: int, *, least: int = 1) -> int:
@@ -93,7 +95,8 @@ class Shelf:
         """The smallest room that is large enough, or a new one. Its first `n_slots` slots are empty."""
         fitting = [room for room in self._rooms if room.holds(n_slots, n_places)]
         if not fitting:
-            return Room(round_up(n_slots), round_up(n_places, least=LEAST_PLACES), self.epoch)
+            least = LEAST_PLACES if n_slots <= FEW_SLOTS else 1
+            return Room(round_up(n_slots), round_up(n_places, least=least), self.epoch)
         room = min(fitting, key=lambda room: room.size)
         self._rooms.remove(room)
         room.clear(room.view(n_slots))
@@ -106,6 +109,10 @@ class Shelf:
         self._rooms.append(room)
         while sum(one.n_bytes for one in self._rooms) > self.most_bytes:
             self._rooms.pop(0)
+
+    def keeps(self, room: Room) -> bool:
+        """Whether a room is small enough to be kept."""
+        return room.n_bytes <= self.most_bytes
 
     def clear(self) -> None:
         """Drop all rooms and what was captured for them, also of those that are out."""
@@ -144,8 +151,10 @@ class FixedStore(KVStore):
         return keys[: self.n_slots, :, :length], values[: self.n_slots, :, :length]
 
     def keep(self, slots: list[int]) -> None:
+        index = None
         for part in (part for pair in self._layers.values() for part in pair):
-            part[: len(slots)] = part[torch.tensor(slots, device=part.device)]
+            index = torch.tensor(slots, device=part.device) if index is None else index
+            part[: len(slots)] = part[index]
         self.n_slots = self.room.view(len(slots))
 
     @property

@@ -21,7 +21,7 @@ from spacy_padellm.engine.graphs import CapturedSteps, GraphRecorder, padded_sha
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
-from spacy_padellm.engine.rooms import FixedStore
+from spacy_padellm.engine.rooms import FixedStore, Shelf, round_up
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.padellm import PaDeLLM
 from spacy_padellm.tree.packing import Stretch, pack_padded, shape_of
@@ -135,6 +135,28 @@ def test_a_store_that_is_too_small_moves():
         for one, other in zip(run_all(steps, model, forest, store), expected, strict=True):
             assert_close(one, other, rtol=1e-5, atol=1e-5)
         assert store.room.n_places >= 300
+
+
+def test_what_is_kept_is_bounded():
+    shelf = Shelf(most_bytes=2 * 257 * 4 * 2 * 4)  # the first room: 2 heads of size 4, 2 tensors, float32
+    first, second = shelf.take(1, 10), shelf.take(9, 10)
+    assert (first.n_slots, first.n_places, second.n_slots, second.n_places) == (1, 256, 10, 10)
+    for room in (first, second):
+        room.layer(0, torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
+        shelf.put(room)
+    assert shelf.keeps(first) and shelf.take(9, 10) is second
+    shelf.put(second)
+    assert shelf._rooms == [second]  # that which came back last
+    larger = shelf.take(12, 300)
+    shelf.put(larger)
+    assert shelf._rooms == [larger]  # it can stand in for the other
+    larger.layer(0, torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
+    assert not shelf.keeps(larger)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 8, 9, 100, 257, 1000])
+def test_rounding_up_adds_a_quarter_at_most(size):
+    assert size <= round_up(size) <= size * 1.25
 
 
 def answers(lm: LanguageModel, texts: list[str], **options) -> tuple[list[list[Answered]], Counters]:
