@@ -172,9 +172,15 @@ def _kernels(device: torch.device) -> AbstractContextManager[None]:
 
 
 def send(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array as a tensor on a device. To a GPU it goes through pinned memory, so that nobody waits for the copy."""
+    """An array as a tensor on a device."""
+    return ready_to_send(array, device).to(device, non_blocking=True)
+
+
+def ready_to_send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on the CPU; for a GPU in pinned memory, so that nobody waits for the copy. Torch keeps that
+    memory until the copy is done."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 AttentionInterface.register(FOREST, forest_attention)

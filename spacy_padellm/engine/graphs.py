@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from spacy_padellm.engine.attention import ForestRow, forward, send
+from spacy_padellm.engine.attention import ForestRow, forward, ready_to_send, send
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.rooms import FixedStore, Room, Shelf
 from spacy_padellm.errors import Warnings
@@ -230,7 +230,7 @@ class CapturedSteps:
 
         def step(row: Row) -> Tensor:
             for tensor, array in ((numbers, row.numbers), (mask, row.mask)):
-                tensor.copy_(send(array, device), non_blocking=True)
+                tensor.copy_(ready_to_send(array, device), non_blocking=True)
             replay()
             return logits
 

@@ -290,7 +290,7 @@ def test_cuda_graphs_against_plain_steps(adapter):
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     device = torch.device("cuda")
-    model = build_model("llama", num_key_value_heads=4)
+    model = build_model("llama")
     if adapter:
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules="all-linear")).eval()
         for name, weight in model.named_parameters():
