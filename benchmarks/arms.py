@@ -28,6 +28,8 @@ Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 """Seconds that pass, or seconds of processor time of this process: what else the machine does is left out of those."""
 
+AS_USUAL = Decoding()
+
 
 class Arm(Protocol):
     """One way to annotate documents."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import spacy
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
+from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.checkpoint import Reference, choose_device, load_model, load_pieces
 from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
 from spacy_padellm.engine.language_model import LanguageModel
@@ -21,8 +22,42 @@ SHAPES = {
     "tiny": FreshShape(64, 2, 2, 128, 1000, 4096, 10_000.0),
     "8m": FreshShape(256, 8, 8, 768, 4000, 4096, 10_000.0),
     "40m": FreshShape(512, 12, 8, 1408, 8000, 4096, 10_000.0),
+    "7b": FreshShape(4096, 32, 32, 11008, 32_000, 4096, 10_000.0),
 }
-"""Shapes with random weights: about 0.2, 8 and 40 million parameters."""
+"""Shapes with random weights: about 0.2, 8 and 40 million parameters; the last is that of Llama-2-7B."""
+
+
+def random_llama(
+    name: str, texts: Sequence[str], questions: Sequence[str], *, device: torch.device, dtype: torch.dtype
+) -> LanguageModel:
+    """A shape of `SHAPES` as Llama has it (no biases, two embeddings, the whole vocabulary), made on the device itself:
+    no second of a large model's start is spent on the CPU. Its weights are noise."""
+    shape = SHAPES[name]
+    tokenizer = train_tokenizer(texts, questions, shape.vocab_size)
+    config = LlamaConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.n_layers,
+        num_attention_heads=shape.n_heads,
+        num_key_value_heads=shape.n_heads,
+        max_position_embeddings=shape.max_positions,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            torch.manual_seed(0)
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=FOREST)
+    finally:
+        torch.set_default_dtype(before)
+    found = {(weight.device.type, weight.dtype) for weight in model.parameters()}
+    assert found == {(device.type, dtype)}, found
+    return LanguageModel(model.eval(), Pieces(tokenizer, leading_blank=True), device, name)
 
 
 _ENDS = ("</s>", "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<eos>")

@@ -40,6 +40,10 @@ class Warnings(metaclass=Coded):
         "Out of memory with {documents} documents in flight. They begin anew, and the stream goes on with at most "
         "{limit} at once, and fewer if that is still too much. A smaller batch_size, max_row or kv_bytes avoids this."
     )
+    W008 = (
+        "The steps of this model cannot be captured as CUDA graphs, so they are launched kernel by kernel: {reason}. "
+        "Set 'cuda_graphs' to false to be spared this."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     W042 = (

@@ -7,11 +7,15 @@ was loaded with `attn_implementation=FOREST` builds no mask of its own and hands
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 
 from spacy_padellm.engine.kv import KVStore
@@ -27,37 +31,46 @@ class ForestRow:
     row (Row): The packed row.
     store (KVStore | None): Keys and values of the nodes fed before; None where the row holds whole trees.
     device (torch.device): Where the model is.
+    sent (tuple[Tensor, Tensor] | None): The row's numbers and mask, where they are on the device already.
     calls (int): How many attention layers have used it, for the load-time proof.
     """
 
-    def __init__(self, row: Row, *, store: KVStore | None = None, device: torch.device) -> None:
+    def __init__(
+        self,
+        row: Row,
+        *,
+        store: KVStore | None = None,
+        device: torch.device,
+        sent: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         self.row = row
         self.store = store
         self.calls = 0
-        self.documents = torch.from_numpy(row.documents).to(device)
-        self.queries = torch.from_numpy(row.queries).to(device)
-        self.keys = torch.from_numpy(row.keys).to(device)
-        self.slots = torch.from_numpy(row.slots).to(device)
-        self.gather = torch.from_numpy(row.gather).to(device)
-        self.mask = torch.from_numpy(row.mask).to(device)
-        self.key_positions = torch.from_numpy(row.key_positions).to(device)
-        self.piece_ids = torch.from_numpy(row.piece_ids).to(device)[None]
-        self.positions = torch.from_numpy(row.positions).to(device)[None]
-        self._whole_store = store is not None and row.slots.tolist() == list(range(store.n_slots))
-        self._windowed: dict[int, Tensor] = {}
+        numbers, self.mask = sent or (send(row.numbers, device), send(row.mask, device))
+        sizes = [math.prod(size) for size in row.shape.parts.values()]
+        cut = zip(numbers.split(sizes), row.shape.parts.items(), strict=True)
+        parts = {name: part.view(size) for part, (name, size) in cut}
+        self.documents, self.queries, self.keys = parts["documents"], parts["queries"], parts["keys"]
+        self.slots, self.gather, self.awaited = parts["slots"], parts["gather"], parts["awaited"]
+        self.query_positions, self.key_positions = parts["query_positions"], parts["key_positions"]
+        self.piece_ids, self.positions = parts["piece_ids"][None], parts["positions"][None]
+        self._in_order = row.slots.tolist() == list(range(len(row.slots)))
+        self._node_slots = self.slots[self.documents] if store is not None else self.slots
+        self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
 
-    def mask_within(self, window: int | None) -> Tensor:
-        """The visibility mask, narrowed to the `window` nearest tree positions where the model has a window."""
-        if window is None:
-            return self.mask
-        if window not in self._windowed:
-            positions = self.positions[0][self.gather]
-            near = positions[:, :, None] - self.key_positions[:, None, :] < window
-            # A padded query still sees key 0, whatever its position.
-            padded = torch.ones_like(self.gather, dtype=torch.bool)
-            padded[self.documents, self.queries] = False
-            self._windowed[window] = self.mask & (near | padded[:, :, None])[:, None]
-        return self._windowed[window]
+    def bias_within(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """The visibility mask, narrowed to the `window` nearest tree positions where the model has a window, as what
+        is added to the scores: [D, 1, q, L], 0 or -inf. Made once a step: a boolean mask is turned into this in every
+        layer. Its rows are 16 bytes apart or a multiple, which the fused kernels ask for."""
+        if (window, dtype) not in self._biases:
+            mask = self.mask
+            if window is not None:
+                distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
+                mask = mask & (distance < window)[:, None]
+            *rows, length = mask.shape
+            bias = torch.full((*rows, -(-length // 8) * 8), -torch.inf, dtype=dtype, device=mask.device)
+            self._biases[window, dtype] = bias[..., :length].masked_fill_(mask, 0.0)
+        return self._biases[window, dtype]
 
     def pad_queries(self, states: Tensor) -> Tensor:
         """[N, H, d] to [D, H, q, d]. Padded places repeat the row's first node; nobody reads them."""
@@ -67,9 +80,10 @@ class ForestRow:
         """[N, Hkv, d] to [D, Hkv, L, d]: this row's, and those of the nodes fed before."""
         if self.store is None:
             return self.pad_queries(key), self.pad_queries(value)
-        slots = self.slots[self.documents]
-        keys, values = self.store.write(layer, slots, self.keys, key, value, self.mask.shape[-1])
-        return (keys, values) if self._whole_store else (keys[self.slots], values[self.slots])
+        keys, values = self.store.write(layer, self._node_slots, self.keys, key, value, self.mask.shape[-1])
+        if self._in_order:
+            return keys[: len(self.slots)], values[: len(self.slots)]
+        return keys[self.slots], values[self.slots]
 
 
 def forest_attention(
@@ -105,8 +119,9 @@ def forest_attention(
     if groups > 1:
         # `enable_gqa` with a mask falls to the slow math kernel on CUDA.
         keys, values = keys.repeat_interleave(groups, dim=1), values.repeat_interleave(groups, dim=1)
+    bias = forest.bias_within(sliding_window, queries.dtype)
     out = nn.functional.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=forest.mask_within(sliding_window), dropout_p=dropout, scale=scaling
+        queries, keys, values, attn_mask=bias, dropout_p=dropout, scale=scaling
     )
     return out[forest.documents, :, forest.queries][None], None
 
@@ -135,15 +150,37 @@ def run_row(
 
 def forward(model: nn.Module, forest: ForestRow, logits_at: Tensor) -> Tensor:
     """One forward pass over a packed row: logits [R, V] at the places asked for."""
-    output = model(
-        input_ids=forest.piece_ids,
-        position_ids=forest.positions,
-        use_cache=False,
-        logits_to_keep=logits_at.to(forest.piece_ids.device),
-        forest=forest,
-    )
+    with _kernels(forest.mask.device):
+        output = model(
+            input_ids=forest.piece_ids,
+            position_ids=forest.positions,
+            use_cache=False,
+            logits_to_keep=logits_at.to(forest.piece_ids.device),
+            forest=forest,
+        )
     logits: Tensor = output.logits
     return logits[0]
+
+
+def _kernels(device: torch.device) -> AbstractContextManager[None]:
+    """The kinds of attention kernel that a step may use on a GPU. cuDNN's, which newer versions of torch prefer on some
+    cards, builds a plan for every shape it has not seen, and here every step has another shape."""
+    if device.type != "cuda":
+        return nullcontext()
+    kernels: AbstractContextManager[None] = sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
+    return kernels
+
+
+def send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on a device."""
+    return ready_to_send(array, device).to(device, non_blocking=True)
+
+
+def ready_to_send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on the CPU; for a GPU in pinned memory, so that nobody waits for the copy. Torch keeps that
+    memory until the copy is done."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 AttentionInterface.register(FOREST, forest_attention)

@@ -19,7 +19,7 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.memory import bytes_per_place, forget_cached, kv_budget
 from spacy_padellm.engine.stream import Asked, Bounds, Stream
 from spacy_padellm.errors import Errors
-from spacy_padellm.tree.packing import Stretch, pack
+from spacy_padellm.tree.packing import Stretch
 from spacy_padellm.types import Answered
 
 
@@ -62,6 +62,7 @@ class Decoding:
     drafting (Drafting): What is fed before it is known to be wanted.
     kv_bytes (int | None): The most bytes of keys and values; None for a share of what is free (see `memory.kv_budget`).
         A document that needs more is decoded alone.
+    cuda_graphs (bool): On a GPU, capture the steps that come again.
     """
 
     constrain: bool = True
@@ -69,6 +70,7 @@ class Decoding:
     max_row: int = 4096
     drafting: Drafting = field(default_factory=Drafting)
     kv_bytes: int | None = None
+    cuda_graphs: bool = True
 
 
 def decode(
@@ -146,7 +148,6 @@ def decode_stream(
 
 
 def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: Sequence[Growth]) -> None:
-    forest = ForestRow(pack(stretches), store=store, device=lm.device)
     awaited: list[tuple[Growth, Growing]] = []
     places: list[int] = []
     offset = 0
@@ -155,7 +156,7 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
             awaited.append((growth, growing))
             places.append(offset + growing.node - stretch.start)
         offset += stretch.stop - stretch.start
-    logits = forward(lm.model, forest, torch.tensor(places, dtype=torch.int64))
+    logits = lm.step(stretches, places, store=store)
     if awaited:
         for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
             growth.take(growing, *best, others)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
+from spacy_padellm.engine.graphs import CapturedSteps
+from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.tree.packing import Stretch
 
 _UNKNOWN_LIMIT = 1 << 30
 """Positions of a model whose config names no limit."""
@@ -22,12 +28,30 @@ class LanguageModel:
     pieces (Pieces): Its tokenizer.
     device (torch.device): Where it is.
     name (str): What to call it in messages.
+    steps (CapturedSteps): Runs its steps, and captures them on a GPU. Whoever changes what the model computes other
+        than by its weights (an adapter that is merged or switched off) calls `steps.forget()`.
     """
 
     model: PreTrainedModel
     pieces: Pieces
     device: torch.device
     name: str
+    steps: CapturedSteps = field(default_factory=CapturedSteps, repr=False, compare=False)
+
+    def store(self, n_slots: int, n_places: int, *, captured: bool) -> AbstractContextManager[KVStore]:
+        """A K/V store for documents that are decoded together.
+
+        n_slots (int): Documents.
+        n_places (int): Nodes that the largest tree will have, about.
+        captured (bool): Whether steps may be captured, where the device has a way to.
+        """
+        if not captured:
+            return nullcontext(KVStore(n_slots))
+        return self.steps.store(self.model, n_slots, n_places, device=self.device)
+
+    def step(self, stretches: Sequence[Stretch], awaited: Sequence[int], *, store: KVStore) -> Tensor:
+        """Feed stretches of trees: logits [R, V] at the awaited places of their row."""
+        return self.steps.run(self.model, stretches, awaited, store=store, device=self.device)
 
     @property
     def config(self) -> PretrainedConfig:

@@ -87,6 +87,8 @@ class CausalLMShim(PyTorchShim):
         lm = self.lm
         weight = sum(tree.weight for tree in trees)
         total = 0.0
+        # Captured steps would hold memory, and the update moves the weights they read.
+        lm.steps.forget()
         lm.model.train()
         self.source.set_dropout(lm, dropout)
         try:

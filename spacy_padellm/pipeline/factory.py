@@ -33,6 +33,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "draft_copies": 12,
     "draft_counts": None,
     "kv_bytes": None,
+    "cuda_graphs": True,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -65,6 +66,7 @@ def make_padellm_ner(
     draft_copies: int,
     draft_counts: bool | None,
     kv_bytes: int | None,
+    cuda_graphs: bool,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -94,6 +96,8 @@ def make_padellm_ner(
     kv_bytes (int | None): The most bytes of keys and values, which bounds how many documents are decoded at once; a
         document that needs more is decoded alone. None for half of a GPU's free memory, or a quarter of the machine's,
         4 GiB there at the most.
+    cuda_graphs (bool): On a GPU, capture the steps that come again, so that each is one launch. Takes memory for the
+        keys and values of as many documents as were decoded together.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -122,6 +126,7 @@ def make_padellm_ner(
         draft_copies=draft_copies,
         draft_counts=draft_counts,
         kv_bytes=kv_bytes,
+        cuda_graphs=cuda_graphs,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

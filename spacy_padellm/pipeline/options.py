@@ -29,6 +29,7 @@ class Options:
     draft_copies: int
     draft_counts: bool | None
     kv_bytes: int | None
+    cuda_graphs: bool
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from spacy.language import Language
 
+from spacy_padellm.engine.graphs import CapturedSteps
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline import component
 from spacy_padellm.types import Reading
+from tests.engine.recording import record
 from tests.pipeline.makers import (
     DATA,
     TEXTS,
@@ -161,6 +163,22 @@ def test_max_answer_ends_a_free_answer(trained: Callable[..., Language]):
 
     assert longest(1) == 1
     assert longest(128) > 1
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_cuda_graphs_captures_steps_and_changes_no_answer(trained: Callable[..., Language], setting: bool):
+    nlp = trained(cuda_graphs=setting)
+    expected = [spans(doc) for doc in nlp.pipe(TEXTS)]
+    lm = shim_of(nlp.get_pipe("padellm_ner").model).lm
+    lm.steps = CapturedSteps(lambda _: record)
+    for _ in range(4):
+        assert [spans(doc) for doc in nlp.pipe(TEXTS)] == expected
+    assert (lm.steps.replays > 0) == setting
+    if setting:
+        # Training moves the weights; what was captured would hold memory meanwhile.
+        assert lm.steps._shelf._rooms
+        nlp.update(examples(nlp), sgd=nlp.resume_training())
+        assert not lm.steps._shelf._rooms
 
 
 def test_max_row_bounds_a_step_and_changes_no_answer(trained: Callable[..., Language]):
