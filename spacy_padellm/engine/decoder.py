@@ -10,7 +10,6 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from spacy_padellm.engine.attention import ForestRow, forward
 from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.growing import Growing
 from spacy_padellm.engine.growth import Growth, Request
@@ -122,6 +121,10 @@ def decode_stream(
         counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
         counters.peak_kv_pieces = max(counters.peak_kv_pieces, stream.n_places)
 
+    def forget() -> None:
+        lm.steps.forget()
+        forget_cached(lm.device)
+
     def places() -> int:
         budget = kv_budget(lm.device) if options.kv_bytes is None else options.kv_bytes
         return budget // bytes_per_place(lm)
@@ -129,7 +132,8 @@ def decode_stream(
     stream = Stream(
         grow,
         step,
-        forget=partial(forget_cached, lm.device),
+        make_store=partial(lm.store, captured=options.cuda_graphs),
+        forget=forget,
         bounds=Bounds(in_flight, options.max_row, places, spare=options.drafting.spare(lm.device)),
     )
     for number, ended in stream.run(documents):

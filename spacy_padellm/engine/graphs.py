@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -101,28 +100,11 @@ class CapturedSteps:
         """A copy begins without anything captured."""
         return CapturedSteps, ()
 
-    @contextmanager
-    def store(self, model: nn.Module, n_slots: int, n_places: int, *, device: torch.device) -> Iterator[KVStore]:
-        """A K/V store for some documents decoded together. If its steps can be captured it stays for the next ones.
-
-        n_slots (int): Documents.
-        n_places (int): Nodes that the largest tree will have, about.
-        """
+    def store(self, model: nn.Module, *, device: torch.device) -> KVStore:
+        """A K/V store for documents that step together, to be closed when they are done. If its steps can be captured
+        its tensors stay for the next ones."""
         shelf = self._shelf_for(model, device)
-        if shelf is None or n_slots > MOST_SLOTS:
-            yield KVStore(n_slots)
-            return
-        with self._lock:
-            room = shelf.take(n_slots, n_places)
-        store = FixedStore(n_slots, room, shelf)
-        try:
-            yield store
-        except torch.cuda.OutOfMemoryError:
-            self.forget()
-            raise
-        finally:
-            with self._lock:
-                shelf.put(store.room)
+        return KVStore() if shelf is None else FixedStore(shelf)
 
     def _shelf_for(self, model: nn.Module, device: torch.device) -> Shelf | None:
         """Where rooms are, or None where nothing is captured. What was captured with other weights is dropped."""
@@ -165,7 +147,7 @@ class CapturedSteps:
         RETURNS (Tensor): Logits [R, V], in the model's dtype.
         """
         shape = shape_of(stretches, len(awaited))
-        if isinstance(store, FixedStore):
+        if isinstance(store, FixedStore) and store.n_slots <= MOST_SLOTS:
             with self._lock:
                 store.reserve(shape.n_keys)
                 padded = padded_shape(shape, store)
@@ -203,7 +185,7 @@ class CapturedSteps:
     ) -> Callable[[Row], Tensor] | None:
         """Capture the step of a shape over a row that is all padding: it changes nothing but scratch places."""
         assert self._shelf is not None and self._recorder is not None
-        store = FixedStore(shape.n_documents, room, self._shelf)
+        store = FixedStore(self._shelf, room=room, n_slots=shape.n_documents)
         row = padding(shape, scratch=room.n_places)
         numbers, mask = send(row.numbers, device).clone(), send(row.mask, device).clone()
 
@@ -261,9 +243,9 @@ def padded_shape(shape: RowShape, store: FixedStore) -> RowShape:
     """The shape a row is padded to. As long as reading the weights is what takes time (some 200 pieces on an H100),
     padding the row costs nothing, so its steps are wide there."""
     n_pieces = _power(shape.n_pieces, 8) if shape.n_pieces <= 128 else _multiple(shape.n_pieces, 64)
-    n_queries = n_pieces if store.n_slots == 1 else min(n_pieces, _power(shape.n_queries, 8))
+    n_queries = n_pieces if store.n_viewed == 1 else min(n_pieces, _power(shape.n_queries, 8))
     n_keys = min(store.room.n_places, _multiple(shape.n_keys, 64 if shape.n_keys <= 512 else 256))
-    return RowShape(n_pieces, store.n_slots, n_queries, n_keys, min(n_pieces, _power(shape.n_awaited, 8)))
+    return RowShape(n_pieces, store.n_viewed, n_queries, n_keys, min(n_pieces, _power(shape.n_awaited, 8)))
 
 
 def _power(number: int, least: int) -> int:

@@ -51,13 +51,13 @@ class Group:
 
     open (bool): Whether others may join.
     members (list[Member]): The document of each slot.
-    store (KVStore): Their keys and values.
+    store (KVStore): Their keys and values; empty at first.
     """
 
-    def __init__(self, members: Sequence[Member] = (), *, is_open: bool = True) -> None:
+    def __init__(self, store: KVStore, members: Sequence[Member] = (), *, is_open: bool = True) -> None:
         self.open = is_open
         self.members: list[Member] = []
-        self.store = KVStore()
+        self.store = store
         for member in members:
             self.join(member)
 

@@ -83,6 +83,10 @@ class KVStore:
             if size != (slots, places):
                 self._layers[layer] = (_sized(keys, *size), _sized(values, *size))
 
+    def close(self) -> None:
+        """Give all memory back."""
+        self._layers = {}
+
     def places_for(self, n_slots: int, length: int) -> int:
         """Places that would be held, all slots together, once so many documents have stored so many nodes."""
         for keys, _ in self._layers.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -38,16 +37,12 @@ class LanguageModel:
     name: str
     steps: CapturedSteps = field(default_factory=CapturedSteps, repr=False, compare=False)
 
-    def store(self, n_slots: int, n_places: int, *, captured: bool) -> AbstractContextManager[KVStore]:
-        """A K/V store for documents that are decoded together.
+    def store(self, *, captured: bool) -> KVStore:
+        """A K/V store for documents that step together, to be closed when they are done.
 
-        n_slots (int): Documents.
-        n_places (int): Nodes that the largest tree will have, about.
         captured (bool): Whether steps may be captured, where the device has a way to.
         """
-        if not captured:
-            return nullcontext(KVStore(n_slots))
-        return self.steps.store(self.model, n_slots, n_places, device=self.device)
+        return self.steps.store(self.model, device=self.device) if captured else KVStore()
 
     def step(self, stretches: Sequence[Stretch], awaited: Sequence[int], *, store: KVStore) -> Tensor:
         """Feed stretches of trees: logits [R, V] at the awaited places of their row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -81,7 +82,8 @@ class Room:
 
 
 class Shelf:
-    """The rooms nobody uses. A room that comes back takes the place of those it can stand in for.
+    """The rooms nobody uses. No more are kept than were ever out at the same time: those that another one can stand in
+    for go first, then those that came back first.
 
     most_bytes (int): What they may hold together; beyond that those that came back first are dropped.
     """
@@ -90,25 +92,36 @@ class Shelf:
         self.most_bytes = most_bytes
         self.epoch = 0
         self._rooms: list[Room] = []
+        self._out = self._most_out = 0
+        self._lock = threading.RLock()
 
     def take(self, n_slots: int, n_places: int) -> Room:
         """The smallest room that is large enough, or a new one. Its first `n_slots` slots are empty."""
-        fitting = [room for room in self._rooms if room.holds(n_slots, n_places)]
-        if not fitting:
-            least = LEAST_PLACES if n_slots <= FEW_SLOTS else 1
-            return Room(round_up(n_slots), round_up(n_places, least=least), self.epoch)
-        room = min(fitting, key=lambda room: room.size)
-        self._rooms.remove(room)
+        with self._lock:
+            self._out += 1
+            self._most_out = max(self._out, self._most_out)
+            fitting = [room for room in self._rooms if room.holds(n_slots, n_places)]
+            if not fitting:
+                least = LEAST_PLACES if n_slots <= FEW_SLOTS else 1
+                return Room(round_up(n_slots), round_up(n_places, least=least), self.epoch)
+            room = min(fitting, key=lambda room: room.size)
+            self._rooms.remove(room)
         room.clear(room.view(n_slots))
         return room
 
     def put(self, room: Room) -> None:
-        if room.epoch != self.epoch:
-            return
-        self._rooms = [one for one in self._rooms if not room.holds(one.n_slots, one.n_places)]
-        self._rooms.append(room)
-        while sum(one.n_bytes for one in self._rooms) > self.most_bytes:
-            self._rooms.pop(0)
+        with self._lock:
+            self._out -= 1
+            if room.epoch != self.epoch:
+                return
+            self._rooms.append(room)
+            if len(self._rooms) > self._most_out:
+                self._rooms.remove(next(filter(self._is_spare, self._rooms), self._rooms[0]))
+            while sum(one.n_bytes for one in self._rooms) > self.most_bytes:
+                self._rooms.pop(0)
+
+    def _is_spare(self, room: Room) -> bool:
+        return any(other is not room and other.holds(room.n_slots, room.n_places) for other in self._rooms)
 
     def keeps(self, room: Room) -> bool:
         """Whether a room is small enough to be kept."""
@@ -116,30 +129,53 @@ class Shelf:
 
     def clear(self) -> None:
         """Drop all rooms and what was captured for them, also of those that are out."""
-        self._rooms.clear()
-        self.epoch += 1
+        with self._lock:
+            self._rooms.clear()
+            self.epoch += 1
 
 
 class FixedStore(KVStore):
-    """A K/V store in a room. It has as many slots as are looked at: all of them are documents of a captured step.
+    """A K/V store in a room, which it takes when keys and values are first stored and gives back when it is closed.
 
-    room (Room): Its first slots are empty.
-    shelf (Shelf): Where a larger room comes from.
+    shelf (Shelf): Where rooms come from.
+    room (Room | None): The room to begin with, if it has one.
+    n_slots (int): Slots in use.
     """
 
-    def __init__(self, n_slots: int, room: Room, shelf: Shelf) -> None:
-        super().__init__(room.view(n_slots))
-        self.room = room
+    def __init__(self, shelf: Shelf, *, room: Room | None = None, n_slots: int = 0) -> None:
+        super().__init__(n_slots)
         self._shelf = shelf
-        self._layers = room.layers
+        self._room = room
+        if room is not None:
+            self._layers = room.layers
+
+    @property
+    def room(self) -> Room:
+        assert self._room is not None, "nothing is reserved"
+        return self._room
+
+    @property
+    def n_viewed(self) -> int:
+        """Slots that are looked at: all of them are documents of a captured step."""
+        return self.room.view(self.n_slots)
 
     def reserve(self, length: int) -> None:
-        """Move to a larger room if this one has fewer than `length` places."""
-        if length > self.room.n_places:
-            larger = self._shelf.take(self.room.n_slots, length + length // 4)
-            larger.copy(self.room, self.n_slots)
-            self._shelf.put(self.room)
-            self.room, self._layers = larger, larger.layers
+        """Take a room for all slots in use and `length` places, or move to a larger one if that is needed."""
+        room = self._room
+        if room is not None and room.holds(self.n_slots, length):
+            return
+        n_slots, n_places = self._size(self.n_slots, length)
+        larger = self._shelf.take(n_slots, n_places)
+        if room is not None:
+            larger.copy(room, min(self.n_slots, room.n_slots))
+            self._shelf.put(room)
+        self._room, self._layers = larger, larger.layers
+
+    def _size(self, n_slots: int, length: int) -> tuple[int, int]:
+        """Slots and places to ask for: a tree that is stored will grow."""
+        length += length // 4
+        room = self._room
+        return (n_slots, length) if room is None else (max(n_slots, room.n_slots), max(length, room.n_places))
 
     def write(
         self, layer: int, slots: Tensor, places: Tensor, key: Tensor, value: Tensor, length: int
@@ -148,15 +184,22 @@ class FixedStore(KVStore):
         keys, values = self.room.layer(layer, key, value)
         keys[slots, :, places] = key
         values[slots, :, places] = value
-        return keys[: self.n_slots, :, :length], values[: self.n_slots, :, :length]
+        return keys[: self.n_viewed, :, :length], values[: self.n_viewed, :, :length]
 
-    def keep(self, slots: list[int]) -> None:
-        index = None
-        for part in (part for pair in self._layers.values() for part in pair):
-            index = torch.tensor(slots, device=part.device) if index is None else index
-            part[: len(slots)] = part[index]
-        self.n_slots = self.room.view(len(slots))
+    def fit(self, length: int, *, slack: int = 1) -> None:
+        """Nothing is given back before the store is closed: captured steps know where the tensors are."""
+
+    def places_for(self, n_slots: int, length: int) -> int:
+        if self._room is not None and self._room.holds(n_slots, length):
+            return self._room.size
+        slots, places = self._size(n_slots, length)
+        return slots * places
+
+    def close(self) -> None:
+        if self._room is not None:
+            self._shelf.put(self._room)
+        self._room, self._layers = None, {}
 
     @property
     def n_pieces(self) -> int:
-        return self.n_slots * self.room.n_places if self._layers else 0
+        return self.room.size if self._layers else 0

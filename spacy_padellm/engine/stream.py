@@ -57,6 +57,7 @@ class Stream:
 
     grow (Callable[[Request], Growth]): Begins a document.
     step (Callable[[KVStore, list[Stretch], list[Growth]], None]): Feeds stretches and takes the answers' next pieces.
+    make_store (Callable[[], KVStore]): Makes the store of a group.
     forget (Callable[[], None]): Called after memory ran out, once what was held is free.
     bounds (Bounds): What may be used.
     """
@@ -66,11 +67,13 @@ class Stream:
         grow: Callable[[Request], Growth],
         step: Callable[[KVStore, list[Stretch], list[Growth]], None],
         *,
+        make_store: Callable[[], KVStore],
         forget: Callable[[], None],
         bounds: Bounds,
     ) -> None:
         self._grow = grow
         self._step = step
+        self._make_store = make_store
         self._forget = forget
         self._row = bounds.row
         self._spare = min(bounds.spare, bounds.row)
@@ -94,14 +97,18 @@ class Stream:
             exception the stream goes on with the others.
         """
         source = iter(documents)
-        while True:
-            yield from self._take(source)
-            self._seat()
-            if not self._groups:
-                return
-            self._turn += 1
-            for group in [*self._groups]:
-                yield from self._advance(group)
+        try:
+            while True:
+                yield from self._take(source)
+                self._seat()
+                if not self._groups:
+                    return
+                self._turn += 1
+                for group in [*self._groups]:
+                    yield from self._advance(group)
+        finally:
+            for group in self._groups:
+                group.store.close()
 
     @property
     def n_places(self) -> int:
@@ -157,7 +164,7 @@ class Stream:
     def _group_for(self, member: Member) -> Group | None:
         """The group of the nearest size that has room, else a new one; None if there is no memory for either."""
         if not self._groups:
-            self._groups.append(Group())
+            self._groups.append(Group(self._make_store()))
             return self._groups[-1]
         if self._places is None:
             self._places = self._derive_places()
@@ -166,7 +173,7 @@ class Stream:
         for group in sorted(suiting, key=lambda group: group.longest):
             if held - group.places + group.places_with(member, self._headroom) <= self._places:
                 return group
-        group = Group()
+        group = Group(self._make_store())
         if held + group.places_with(member, self._headroom) > self._places:
             return None
         self._groups.append(group)
@@ -203,6 +210,7 @@ class Stream:
             group.leave(leaving)
             if not group.members:
                 self._groups.remove(group)
+                group.store.close()
 
     def _make_room(self) -> None:
         """Send the documents that came last back into line while the next step would hold too many K/V places. The
@@ -230,7 +238,8 @@ class Stream:
         in_flight, held = self._in_flight(), self._held()
         members = sorted(group.members, key=lambda member: member.number)
         self._groups.remove(group)
-        group.members, group.store = [], KVStore()
+        group.members = []
+        group.store.close()
         out_of_memory = is_out_of_memory(failure)
         if out_of_memory:
             self._forget()
@@ -244,7 +253,7 @@ class Stream:
             half = len(members) // 2
             for part in (members[:half], members[half:]):
                 anew = [Member(member.number, member.request, self._grow(member.request)) for member in part]
-                self._groups.append(Group(anew, is_open=False))
+                self._groups.append(Group(self._make_store(), anew, is_open=False))
         return []
 
     def _restart(self, member: Member) -> None:

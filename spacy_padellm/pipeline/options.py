@@ -53,4 +53,11 @@ class Options:
     def decoding(self) -> Decoding:
         """How answers are decoded."""
         drafting = Drafting(self.draft_questions, self.draft_copies, self.draft_counts)
-        return Decoding(self.constrain, self.max_answer, self.max_row, drafting, self.kv_bytes)
+        return Decoding(
+            constrain=self.constrain,
+            max_answer=self.max_answer,
+            max_row=self.max_row,
+            drafting=drafting,
+            kv_bytes=self.kv_bytes,
+            cuda_graphs=self.cuda_graphs,
+        )

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_padellm.engine import decoder, memory
+from spacy_padellm.engine import decoder, graphs, memory
 from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stream
 from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.growth import Growth, Request
@@ -76,9 +76,9 @@ class Steps:
         self.fed: list[list[Growth]] = []
         self.fails = lambda growths: False
         self.error: Exception = torch.OutOfMemoryError("out of memory")
-        self._inner = decoder.forward
+        self._inner = graphs.forward
         monkeypatch.setattr(decoder, "_step", self._seen(decoder._step))
-        monkeypatch.setattr(decoder, "forward", self._forward)
+        monkeypatch.setattr(graphs, "forward", self._forward)
 
     def _seen(self, step: Any) -> Any:
         def seen(lm: Any, store: Any, stretches: Any, growths: list[Growth]) -> None:
@@ -119,12 +119,19 @@ def test_any_batch_any_order_any_budget(lm, documents, in_flight, places, max_ro
 
 def test_bytes_per_place_are_those_of_the_store(lm, monkeypatch):
     write = decoder.KVStore.write
-    monkeypatch.setattr(decoder.KVStore, "write", lambda store, *given: (write(store, *given), stores.append(store))[0])
+
+    def written(store: Any, *given: Any) -> Any:
+        stored = write(store, *given)
+        sizes.append((store.n_bytes, store.n_pieces))
+        return stored
+
+    monkeypatch.setattr(decoder.KVStore, "write", written)
     for family in ("llama", "qwen3", "mistral-window"):
-        stores: list[Any] = []
+        sizes: list[tuple[int, int]] = []
         other = build_lm(family, pieces_of("gpt2"))
         decode(other, [request_for(5)], Decoding(max_answer=2), Counters())
-        assert stores[-1].n_bytes == stores[-1].n_pieces * bytes_per_place(other) > 0
+        n_bytes, n_places = sizes[-1]
+        assert n_bytes == n_places * bytes_per_place(other) > 0
 
 
 def test_who_is_done_leaves_and_the_next_one_joins(lm, steps):
