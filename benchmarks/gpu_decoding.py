@@ -49,11 +49,13 @@ from spacy_padellm.backends.local import answer_texts
 from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.engine.checkpoint import choose_device
 from spacy_padellm.engine.decoder import Counters, Decoding
+from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.proof import own_attention
 from spacy_padellm.errors import Errors
 
 EAGER, GRAPHS = Decoding(cuda_graphs=False), Decoding()
+NO_COUNTS, NO_DRAFTS = Decoding(drafting=Drafting(counts=False)), Decoding(drafting=Drafting(False, 0, False))
 WARM_UPS = 3
 """Batches before the clock starts: a step is captured when its shape comes for the second time."""
 
@@ -206,6 +208,8 @@ def latency(bench: Bench) -> dict[str, Any]:
     arms: dict[str, tuple[Arm, int]] = {
         "ours, plain": (bench.ours(EAGER), 2),
         "ours, captured": (bench.ours(GRAPHS), WARM_UPS * n_docs),
+        "ours, captured, counts not drafted": (bench.ours(NO_COUNTS), WARM_UPS * n_docs),
+        "ours, captured, nothing drafted": (bench.ours(NO_DRAFTS), WARM_UPS * n_docs),
         "padellm generate": (bench.generated("padellm"), 2),
         "structured generate": (bench.generated("structured"), 1),
         "augmented generate": (bench.generated("augmented"), 1),
@@ -327,6 +331,7 @@ def make_bench(arguments: argparse.Namespace) -> Bench:
         questions,
         device=choose_device(arguments.device),
         dtype=getattr(torch, arguments.dtype),
+        tokenizer=arguments.tokenizer,
     )
     return Bench(corpus, lm, arguments.arm_seconds, start + 60 * arguments.minutes, arguments.batch_size)
 
@@ -394,6 +399,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=1024, help="read the first documents only")
     parser.add_argument("--shape", choices=list(SHAPES), default="7b")
+    parser.add_argument("--tokenizer", help="a hub id, folder or tokenizer.json, not one made of the texts")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[16, 64, 128, 256], help="of our own arms")

@@ -28,14 +28,20 @@ SHAPES = {
 
 
 def random_llama(
-    name: str, texts: Sequence[str], questions: Sequence[str], *, device: torch.device, dtype: torch.dtype
+    name: str,
+    texts: Sequence[str],
+    questions: Sequence[str],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    tokenizer: str | None = None,
 ) -> LanguageModel:
     """A shape of `SHAPES` as Llama has it (no biases, two embeddings, the whole vocabulary), made on the device itself:
     no second of a large model's start is spent on the CPU. Its weights are noise."""
     shape = SHAPES[name]
-    tokenizer = train_tokenizer(texts, questions, shape.vocab_size)
+    pieces = _pieces(texts, questions, shape, tokenizer)
     config = LlamaConfig(
-        vocab_size=shape.vocab_size,
+        vocab_size=max(shape.vocab_size, len(pieces)),
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
         num_hidden_layers=shape.n_layers,
@@ -44,7 +50,7 @@ def random_llama(
         max_position_embeddings=shape.max_positions,
         tie_word_embeddings=False,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=pieces.end,
         pad_token_id=None,
     )
     before = torch.get_default_dtype()
@@ -57,7 +63,7 @@ def random_llama(
         torch.set_default_dtype(before)
     found = {(weight.device.type, weight.dtype) for weight in model.parameters()}
     assert found == {(device.type, dtype)}, found
-    return LanguageModel(model.eval(), Pieces(tokenizer, leading_blank=True), device, name)
+    return LanguageModel(model.eval(), pieces, device, name)
 
 
 _ENDS = ("</s>", "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<eos>")
@@ -79,6 +85,12 @@ def read_tokenizer(name: str) -> Pieces:
     return Pieces(tokenizer, name=name)
 
 
+def _pieces(texts: Sequence[str], questions: Sequence[str], shape: FreshShape, tokenizer: str | None) -> Pieces:
+    if tokenizer is not None:
+        return read_tokenizer(tokenizer)
+    return Pieces(train_tokenizer(texts, questions, shape.vocab_size), leading_blank=True)
+
+
 def make_model(
     name: str, texts: Sequence[str], questions: Sequence[str], *, device: str, dtype: str, tokenizer: str | None = None
 ) -> LanguageModel:
@@ -90,11 +102,7 @@ def make_model(
     """
     chosen = choose_device(device)
     if name in SHAPES:
-        if tokenizer is None:
-            trained = train_tokenizer(texts, questions, SHAPES[name].vocab_size)
-            pieces = Pieces(trained, leading_blank=True)
-        else:
-            pieces = read_tokenizer(tokenizer)
+        pieces = _pieces(texts, questions, SHAPES[name], tokenizer)
         model = build_decoder(SHAPES[name], pieces.tokenizer, seed=0).to(chosen, getattr(torch, dtype))
         return LanguageModel(model, pieces, chosen, name)
     if (Path(name) / "meta.json").is_file():
