@@ -123,7 +123,9 @@ def spell_paths(
     tokens = range(len(borders)) if tokens is None else tokens
     starts = [borders[token][0] for token in tokens]
     lasts = [min(token + longest, len(borders)) - 1 for token in tokens]
-    spellings = pieces.spell([text[start : borders[last][1]] for start, last in zip(starts, lasts, strict=True)])
+    spellings = pieces.spell_within(
+        text, [(start, borders[last][1]) for start, last in zip(starts, lasts, strict=True)]
+    )
     paths: list[Path] = []
     awkward: list[tuple[int, int]] = []
     for token, start, last, spelling in zip(tokens, starts, lasts, spellings, strict=True):

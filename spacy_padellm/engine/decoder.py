@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -169,31 +169,21 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
 def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[list[tuple[int, float]]]:
     """The next piece of every awaited answer and its log-probability among all pieces of the vocabulary; behind it,
     where further answers may be followed, the likeliest pieces, best first."""
-    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
     held: dict[int, list[int]] = {}
     for row, (growth, growing) in enumerate(awaited):
         scripted = growth.scripted(growing)
         allowed = growth.allowed(growing) if scripted is None else [scripted]
         if allowed is not None:
             held[row] = allowed
-    chosen = log_probabilities.argmax(dim=-1)
-    possible = log_probabilities
-    if held:
-        at = torch.tensor([*held], device=logits.device)
-        # Shorter ones repeat their last piece.
-        width = max(map(len, held.values()))
-        columns = [allowed + allowed[-1:] * (width - len(allowed)) for allowed in map(sorted, held.values())]
-        index = torch.tensor(columns, device=logits.device)
-        among = log_probabilities[at].gather(1, index)
-        chosen[at] = index.gather(1, among.argmax(dim=-1, keepdim=True))[:, 0]
-        if any(awaited[row][1].further for row in held):
-            blank = torch.full((len(held), logits.shape[-1]), -torch.inf, device=logits.device)
-            possible = log_probabilities.index_copy(0, at, blank.scatter(1, index, among))
-    best = log_probabilities.gather(1, chosen[:, None])[:, 0]
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
-    ranked = _rank(possible[looks], [awaited[row][1].further for row in looks]) if looks else ()
+    logits = logits.float()
+    totals = logits.logsumexp(dim=-1)
+    best, chosen = _best_of(logits, held)
+    ranked = _rank(logits, looks, held, [awaited[row][1].further for row in looks]) if looks else ()
+    if ranked:
+        ranked = (ranked[0], ranked[1] - totals[looks][:, None])
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
-    parts = [part.double().flatten() for part in (chosen, best, *ranked)]
+    parts = [part.double().flatten() for part in (chosen, best - totals, *ranked)]
     read = iter(torch.cat(parts).tolist())
     pieces, scores, *rest = ([*islice(read, len(part))] for part in parts)
     if not all(score > -torch.inf for score in scores):
@@ -206,8 +196,35 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
     return choices
 
 
-def _rank(log_probabilities: Tensor, further: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The likeliest pieces of each row and their log-probabilities, best first: two more than may be followed at most,
-    the chosen piece itself and one of the two pieces that may end an answer."""
-    ranked = log_probabilities.topk(min(max(further) + 2, log_probabilities.shape[-1]))
+def _best_of(logits: Tensor, held: Mapping[int, list[int]]) -> tuple[Tensor, Tensor]:
+    """The largest logit of each row and its piece. Held rows have few pieces to choose from, so that most of the
+    vocabulary is not looked at for them."""
+    if not held:
+        return logits.max(dim=-1)
+    # Shorter ones repeat their last piece.
+    width = max(map(len, held.values()))
+    columns = [allowed + allowed[-1:] * (width - len(allowed)) for allowed in map(sorted, held.values())]
+    at = torch.tensor([*held], device=logits.device)
+    index = torch.tensor(columns, device=logits.device)
+    among, places = logits[at[:, None], index].max(dim=-1, keepdim=True)
+    best, chosen = logits.new_empty(len(logits)), at.new_empty(len(logits))
+    best[at], chosen[at] = among[:, 0], index.gather(1, places)[:, 0]
+    free = [row for row in range(len(logits)) if row not in held]
+    if free:
+        at = torch.tensor(free, device=logits.device)
+        best[at], chosen[at] = logits[at].max(dim=-1)
+    return best, chosen
+
+
+def _rank(
+    logits: Tensor, looks: Sequence[int], held: Mapping[int, list[int]], further: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The likeliest pieces of some rows and their logits, best first: two more than may be followed at most, the chosen
+    piece itself and one of the two pieces that may end an answer."""
+    rows = logits[torch.tensor(looks, device=logits.device)]
+    for place, row in enumerate(looks):
+        if row in held:
+            allowed = torch.tensor(held[row], device=logits.device)
+            rows[place] = torch.full_like(rows[place], -torch.inf).index_copy(0, allowed, rows[place, allowed])
+    ranked = rows.topk(min(max(further) + 2, logits.shape[-1]))
     return ranked.indices, ranked.values

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from typing import Any
 
 from spacy_padellm.engine.constraint import Constraint, CopyConstraint
 from spacy_padellm.engine.drafting import Choice, Drafting, Drafts
@@ -269,14 +270,14 @@ class Growth:
         for branch in self._request.follow(growing.branch, text):
             question = self._pieces.question(branch.question)
             if self._fits(growing.node, len(question), optional=True):
-                self._put(self._ask(branch, growing.node, script=right), question)
+                self._put(self._ask(branch, growing.node, script=right), question, [])
 
     def _draft_answer(self, growing: Growing, pieces: Sequence[int]) -> Growing | None:
         """An answer's first pieces. None if there is no room."""
         if len(pieces) >= self._limit(growing) or not self._fits(growing.node, len(pieces), optional=True):
             return None
         for piece in pieces:
-            growing = self._put(replace(growing, pieces=[*growing.pieces, piece]), (piece,))
+            growing = self._put(growing, (piece,), [*growing.pieces, piece])
         return growing
 
     def _draft_copies(self, growing: Growing, budget: int) -> None:
@@ -288,18 +289,24 @@ class Growth:
             following = () if full else constraint.likely(draft.copy)
             for piece in following[:budget]:
                 copy = constraint.advance(draft.copy, piece)
-                waiting.append(self._put(replace(draft, pieces=[*draft.pieces, piece], copy=copy), (piece,)))
+                waiting.append(self._put(draft, (piece,), [*draft.pieces, piece], copy))
             budget -= len(following[:budget])
 
-    def _put(self, draft: Growing, segment: Sequence[int]) -> Growing:
-        """Put a segment under a draft's node, as a draft whose logits are wanted."""
+    def _put(self, growing: Growing, segment: Sequence[int], pieces: list[int], copy: Any = None) -> Growing:
+        """Put a segment under an answer's node, as a draft whose logits are wanted.
+
+        pieces (list[int]): The answer's pieces then.
+        copy (Any): The state of its constraint then; None for as it is.
+        """
         first = len(self.tree)
-        node = self.tree.add(draft.node, segment)
+        node = self.tree.add(growing.node, segment)
         self.drafts.offer(range(first, len(self.tree)))
-        draft = replace(draft, node=node, drafted=True)
+        draft = growing.draft(node, pieces, growing.copy if copy is None else copy)
         # A node that was fed as a part of something else is no draft: an answer that comes to it feeds it once more.
-        if node >= self.fed and not any(map(draft.is_at, self._drafted.get(node, ()))):
-            self._drafted.setdefault(node, []).append(draft)
+        if node >= self.fed:
+            waiting = self._drafted.setdefault(node, [])
+            if node >= first or not any(map(draft.is_at, waiting)):
+                waiting.append(draft)
         return draft
 
     def _constraint(self, branch: Branch) -> Constraint:

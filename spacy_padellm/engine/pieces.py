@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -12,6 +13,11 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.types import Segment
 
 _CACHED_SEGMENTS = 4096
+_CACHED_WORD = 32
+"""Characters of a word that is kept, at most."""
+
+_BLANK, _SPACE = "Ġ▁ ", "Ġ▁ Ċĉč\n\t\r"
+"""How vocabularies write a blank, and white space: byte-level ones, SentencePiece's, and plainly."""
 
 HAN = r"\p{Han}"
 """What the package's own tokenizer sets apart first: every Chinese character."""
@@ -45,6 +51,8 @@ class Pieces:
         the start of an answer and inside a text. Segments that begin with a newline are left as they are.
     sets_han_apart (bool): No piece holds a Chinese character and anything beside it, so that a text is cut in front of
         and behind each of them, whatever stands around.
+    cuts_at_blanks (bool): No piece holds a blank behind anything but white space, so that what stands in front of a
+        blank and what stands from it on are cut each for itself.
     end (int): The end-of-sequence piece.
     start (tuple[int, ...]): Pieces the model's sequences begin with (a beginning-of-sequence piece, or none).
     RAISES (ValueError): P020 if the tokenizer is not a fast one or has no end-of-sequence piece.
@@ -58,10 +66,12 @@ class Pieces:
         self.tokenizer = tokenizer
         self.leading_blank = leading_blank
         self.sets_han_apart = _sets_han_apart(tokenizer)
+        self.cuts_at_blanks = _cuts_at_blanks(tokenizer)
         self.end: int = tokenizer.eos_token_id
         with_specials: list[int] = tokenizer("").input_ids
         self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
         self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
+        self._spelled: dict[str, Spelling] = {}
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -95,6 +105,49 @@ class Pieces:
     def spell(self, strings: Sequence[str]) -> list[Spelling]:
         """Each string's pieces, tokenised alone, with the characters they end at."""
         return self._cut(strings, ends=True)
+
+    def spell_within(self, text: str, spans: Sequence[tuple[int, int]]) -> list[Spelling]:
+        """What `spell` gives for parts of a text, in time that grows with the text and not with the parts together.
+
+        A part is its first word, spelled alone, and behind the first blank what the text itself is cut into; unless it
+        begins or ends with white space or within a word, where it is spelled alone.
+
+        spans (Sequence[tuple[int, int]]): Start and end (exclusive) of each part, in characters; none is empty.
+        """
+        if not self.cuts_at_blanks:
+            return self.spell([text[start:stop] for start, stop in spans])
+        (whole,) = self.spell([text])
+        # A piece without a character of its own has the end of the one before it, and belongs to what follows.
+        places: dict[int, int] = {}
+        for place, end in enumerate(whole.ends):
+            if end > 0:
+                places.setdefault(end, place + 1)
+        cuts: list[tuple[str, int, int]] = []
+        for start, stop in spans:
+            blank = text.find(" ", start, stop)
+            end = len(whole.pieces) if stop == len(text) else places.get(stop) if text[stop] == " " else None
+            inked = not (text[start].isspace() or text[stop - 1].isspace())
+            if inked and end is not None and blank in places:
+                cuts.append((text[start:blank], places[blank], end))
+            else:
+                cuts.append((text[start:stop], 0, 0))
+        spelled = self._spell_words([word for word, _, _ in cuts])
+        return [
+            Spelling(
+                spelled[word].pieces + whole.pieces[begin:end],
+                spelled[word].ends + tuple(at - start if at > 0 else at for at in whole.ends[begin:end]),
+            )
+            for (start, _), (word, begin, end) in zip(spans, cuts, strict=True)
+        ]
+
+    def _spell_words(self, words: Sequence[str]) -> dict[str, Spelling]:
+        known = {word: self._spelled[word] for word in words if word in self._spelled}
+        unknown = [word for word in dict.fromkeys(words) if word not in known]
+        known |= zip(unknown, self.spell(unknown), strict=True)
+        if len(self._spelled) + len(unknown) > _CACHED_SEGMENTS:
+            self._spelled.clear()
+        self._spelled |= {word: known[word] for word in unknown if len(word) <= _CACHED_WORD}
+        return known
 
     def _cut(self, segments: Sequence[str], *, ends: bool, blank: bool = True) -> list[Spelling]:
         if not segments:
@@ -134,6 +187,15 @@ def _sets_han_apart(tokenizer: PreTrainedTokenizerFast) -> bool:
         return False
     first = told.get("pretokenizers", [told])[0]
     return bool(first.get("pattern") == {"Regex": HAN} and first.get("behavior") == "Isolated")
+
+
+def _cuts_at_blanks(tokenizer: PreTrainedTokenizerFast) -> bool:
+    return not any(
+        after in _BLANK and before not in _SPACE
+        for piece in tokenizer.get_vocab()
+        if not piece.isalnum()
+        for before, after in itertools.pairwise(piece)
+    )
 
 
 def _whole_ends(offsets: Sequence[tuple[int, int]], length: int, shift: int) -> Iterable[int]:

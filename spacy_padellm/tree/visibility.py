@@ -7,6 +7,13 @@ from numpy.typing import NDArray
 
 ROOT = -1
 
+_TRIANGLE = np.tri(256, dtype=bool)
+
+
+def _triangle(size: int) -> NDArray[np.bool_]:
+    """What the nodes of a chain see of the chain."""
+    return _TRIANGLE[:size, :size] if size <= len(_TRIANGLE) else np.tri(size, dtype=bool)
+
 
 class Visibility:
     """The one visibility rule, kept as rows that grow with the tree: row i is the row of i's parent, plus i.
@@ -30,7 +37,7 @@ class Visibility:
             self._seen = grown
         if parent != ROOT:
             self._seen[start:stop, :start] = self._seen[parent, :start]
-        self._seen[start:stop, start:stop] = np.tri(count, dtype=bool)
+        self._seen[start:stop, start:stop] = _triangle(count)
         self._size = stop
 
     def rows(self, start: int, stop: int) -> NDArray[np.bool_]:

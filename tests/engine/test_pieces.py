@@ -176,3 +176,47 @@ def test_a_slow_tokenizer_is_refused():
 
     with pytest.raises(ValueError, match=r"P020.*Slow"):
         Pieces(Slow())
+
+
+PARTS = [
+    "a",
+    "Japan",
+    "don't",
+    "  ",
+    " ",
+    "\n",
+    "\t",
+    "!",
+    "?!\n",
+    "São",
+    "日本",
+    "é",
+    "e\u0301",
+    "12",
+    "\u3000",
+    "😀",
+    ' ("',
+    "U.S.",
+]
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=12), st.data())
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_parts_of_a_text_are_spelled_as_they_are_alone(tokenizer, parts, data):
+    pieces, text = pieces_of(tokenizer), "".join(parts)
+    assert pieces.cuts_at_blanks
+    place = st.integers(0, len(text) - 1)
+    chosen = data.draw(st.lists(st.tuples(place, place), min_size=1, max_size=6))
+    spans = [(min(pair), max(pair) + 1) for pair in chosen]
+    assert pieces.spell_within(text, spans) == pieces.spell([text[start:stop] for start, stop in spans])
+
+
+def test_a_tokenizer_with_pieces_across_blanks_spells_each_part_alone():
+    tokenizer = Tokenizer(models.BPE({"</s>": 0, "a": 1, " ": 2, "b": 3, "a ": 4, "a b": 5}, [("a", " "), ("a ", "b")]))
+    pieces = Pieces(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"))
+    assert not pieces.cuts_at_blanks
+    assert [spelling.pieces for spelling in pieces.spell_within("a b a", [(0, 3), (2, 5), (0, 1)])] == [
+        (5,),
+        (3, 2, 1),
+        (1,),
+    ]
