@@ -119,9 +119,9 @@ class Pieces:
         (whole,) = self.spell([text])
         # A piece without a character of its own has the end of the one before it, and belongs to what follows.
         places: dict[int, int] = {}
-        for place, end in enumerate(whole.ends):
-            if end > 0:
-                places.setdefault(end, place + 1)
+        for place, behind in enumerate(whole.ends, 1):
+            if behind > 0:
+                places.setdefault(behind, place)
         cuts: list[tuple[str, int, int]] = []
         for start, stop in spans:
             blank = text.find(" ", start, stop)
