@@ -126,7 +126,9 @@ def decode_stream(
         forget_cached(lm.device)
 
     def places() -> int:
-        budget = kv_budget(lm.device) if options.kv_bytes is None else options.kv_bytes
+        budget = options.kv_bytes
+        if budget is None:
+            budget = kv_budget(lm.device, kept=lm.steps.idle_bytes)
         return budget // bytes_per_place(lm)
 
     stream = Stream(

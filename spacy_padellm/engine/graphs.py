@@ -20,8 +20,9 @@ from spacy_padellm.engine.rooms import FixedStore, Room, Shelf
 from spacy_padellm.errors import Warnings
 from spacy_padellm.tree.packing import Row, RowShape, Stretch, pack, pack_padded, padding, shape_of
 
-MOST_PIECES = 1024
-"""Pieces of a row that is captured, at most. A 7B model takes an H100 about as long as the launches take the host."""
+MOST_PIECES = 3072
+"""Pieces of a row that is captured, at most. A 7B model takes an H200 about as long as the launches take the host: some
+50 ms were measured."""
 
 MOST_SLOTS = 256
 """Slots of a store whose steps are captured, at most: K/V of a 7B model takes 0.5 MB a place."""
@@ -119,6 +120,11 @@ class CapturedSteps:
                 self.forget()
                 self._weights = Weights(model)
             return None if self._off else self._shelf
+
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes of K/V tensors that are kept for the next documents."""
+        return 0 if self._shelf is None else self._shelf.n_bytes
 
     def forget(self) -> None:
         """Drop all that was captured. To be called by whoever changes what a model computes other than by changing the
@@ -242,7 +248,10 @@ class Weights:
 def padded_shape(shape: RowShape, store: FixedStore) -> RowShape:
     """The shape a row is padded to. As long as reading the weights is what takes time (some 200 pieces on an H100),
     padding the row costs nothing, so its steps are wide there."""
-    n_pieces = _power(shape.n_pieces, 8) if shape.n_pieces <= 128 else _multiple(shape.n_pieces, 64)
+    if shape.n_pieces <= 128:
+        n_pieces = _power(shape.n_pieces, 8)
+    else:
+        n_pieces = _multiple(shape.n_pieces, 64 if shape.n_pieces <= 1024 else 256)
     n_queries = n_pieces if store.n_viewed == 1 else min(n_pieces, _power(shape.n_queries, 8))
     n_keys = min(store.room.n_places, _multiple(shape.n_keys, 64 if shape.n_keys <= 512 else 256))
     return RowShape(n_pieces, store.n_viewed, n_queries, n_keys, min(n_pieces, _power(shape.n_awaited, 8)))

@@ -31,13 +31,16 @@ def bytes_per_place(lm: LanguageModel) -> int:
     return int(2 * config.num_hidden_layers * groups * size * lm.model.dtype.itemsize)
 
 
-def kv_budget(device: torch.device) -> int:
-    """Bytes for keys and values, derived from what is free now: a share of it, on a CPU at most `CPU_MOST`."""
+def kv_budget(device: torch.device, *, kept: int = 0) -> int:
+    """Bytes for keys and values, derived from what is free now: a share of it, on a CPU at most `CPU_MOST`.
+
+    kept (int): Bytes that are kept for keys and values and not in use.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int((free + cached) * CUDA_SHARE)
-    return min(int(available_bytes() * CPU_SHARE), CPU_MOST)
+        return int((free + cached + kept) * CUDA_SHARE)
+    return min(int((available_bytes() + kept) * CPU_SHARE), CPU_MOST)
 
 
 def available_bytes() -> int:

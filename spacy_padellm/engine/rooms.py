@@ -14,6 +14,9 @@ from spacy_padellm.tree.packing import RowShape
 
 FEW_SLOTS = 8
 LEAST_PLACES = 256
+
+ROUNDING = 2
+"""How many times what is asked for a room may hold: a quarter more for growth, and both sizes rounded up."""
 """A room of few slots has this many places at least, so that one room does for texts of any usual length."""
 
 
@@ -117,8 +120,14 @@ class Shelf:
             self._rooms.append(room)
             if len(self._rooms) > self._most_out:
                 self._rooms.remove(next(filter(self._is_spare, self._rooms), self._rooms[0]))
-            while sum(one.n_bytes for one in self._rooms) > self.most_bytes:
+            while self.n_bytes > self.most_bytes:
                 self._rooms.pop(0)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the rooms nobody uses."""
+        with self._lock:
+            return sum(room.n_bytes for room in self._rooms)
 
     def _is_spare(self, room: Room) -> bool:
         return any(other is not room and other.holds(room.n_slots, room.n_places) for other in self._rooms)
@@ -190,10 +199,9 @@ class FixedStore(KVStore):
         """Nothing is given back before the store is closed: captured steps know where the tensors are."""
 
     def places_for(self, n_slots: int, length: int) -> int:
-        if self._room is not None and self._room.holds(n_slots, length):
-            return self._room.size
-        slots, places = self._size(n_slots, length)
-        return slots * places
+        """As many as a room for them may come to hold, whatever the room there is now: that does not shrink when
+        documents leave, so it must not be what decides whether they have to."""
+        return ROUNDING * n_slots * length
 
     def close(self) -> None:
         if self._room is not None:

@@ -24,6 +24,7 @@ from spacy_padellm.engine.graphs import CapturedSteps, GraphRecorder, padded_sha
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.memory import bytes_per_place
 from spacy_padellm.engine.rooms import FixedStore, Shelf, round_up
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.padellm import PaDeLLM
@@ -205,6 +206,19 @@ def test_answers_are_those_of_plain_steps(n_texts, max_row):
     assert captures and replays
     answers(lm, TEXTS[:n_texts], max_row=max_row)
     assert (lm.steps.captures, lm.steps.replays) == (captures, replays + costs.steps)
+
+
+def test_documents_do_not_begin_anew_for_the_sake_of_a_room():
+    """The room of many documents is larger than what a budget leaves once few are left; nobody is sent back for it."""
+    lm = with_steps(trained_lm("gpt2"), recorded())
+    texts = [*TEXTS, *TEXTS]
+    _, plain = answers(lm, texts, cuda_graphs=False)
+    for _ in range(2):
+        _, counters = answers(lm, texts)
+        assert counters.pieces == plain.pieces
+    most = 2 * len(texts) * 90 * bytes_per_place(lm)
+    _, bounded = answers(lm, texts, kv_bytes=most)
+    assert bounded.pieces == plain.pieces
 
 
 def test_nothing_is_captured_on_the_cpu():
