@@ -6,7 +6,7 @@ It makes a random model, checks it and exits with 1 if a check fails; the last l
 `--device cpu` the same checks run at small scale, to rehearse it.
 
 1. packed    logits of packed trees equal those of each path run alone, in bfloat16 within the proof's tolerance
-2. spans     spans found in bfloat16 equal those found on the CPU in float32, but for a counted few
+2. spans     spans found in float32 equal those found on the CPU, but for ties; in bfloat16, but for a counted few
 3. training  one training step changes the adapter, only the adapter, and its loss is finite
 4. memory    what decoding and training took is given back
 """
@@ -43,8 +43,11 @@ from spacy_padellm.types import Mention
 
 NAMES = ["Ada", "Berlin", "Cuttitta", "Delft", "Eiffel", "Fiji", "Goa", "Hugo", "Iris", "Jaipur", "Kyiv", "Lima"]
 LABELS = {"PER": "person", "LOC": "location"}
-FEW = 0.05
-"""Share of the mentions that bfloat16 may find otherwise."""
+FEW = {torch.float32: 0.005, torch.bfloat16: 0.05}
+"""Share of the mentions that may be found otherwise."""
+
+TAUGHT = 0.01
+"""The loss at which a model is sure of its answers."""
 
 
 def made_texts(count: int) -> list[tuple[Text, list[Mention]]]:
@@ -78,8 +81,8 @@ def make(width: int, layers: int, pieces: Pieces) -> PreTrainedModel:
 
 
 def teach(lm: LanguageModel, scheme: PaDeLLM, made: Sequence[tuple[Text, list[Mention]]], steps: int) -> float:
-    """Train all weights a little, so that answers are not noise. Returns the last loss."""
-    optimizer = torch.optim.AdamW(lm.model.parameters(), lr=1e-3)
+    """Train all weights a little, until answers are not noise. Returns the last loss."""
+    optimizer = torch.optim.AdamW(lm.model.parameters(), lr=5e-4)
     trees = [grow_gold(scheme, LABELS, text.string, gold, lm.pieces) for text, gold in made]
     lm.model.train()
     last = float("nan")
@@ -91,6 +94,8 @@ def teach(lm: LanguageModel, scheme: PaDeLLM, made: Sequence[tuple[Text, list[Me
             mean.backward()
             last = mean.item()
         optimizer.step()
+        if last < TAUGHT:
+            break
     lm.model.eval()
     return last
 
@@ -109,7 +114,8 @@ def check_spans(lm: LanguageModel, reference: LanguageModel, scheme: PaDeLLM, te
     ours, theirs = found(lm, scheme, texts), found(reference, scheme, texts)
     total = sum(len(mentions) for mentions in theirs)
     differing = sum(len(first ^ second) for first, second in zip(ours, theirs, strict=True))
-    return {"passed": total > 0 and differing <= FEW * total, "mentions": total, "differing": differing}
+    few = FEW[next(lm.model.parameters()).dtype]
+    return {"passed": total > 0 and differing <= few * total, "mentions": total, "differing": differing}
 
 
 def check_training(lm: LanguageModel, scheme: PaDeLLM, made: Sequence[tuple[Text, list[Mention]]]) -> dict[str, object]:
@@ -144,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--texts", type=int, default=256)
     arguments = parser.parse_args(argv)
     start = time.perf_counter()
@@ -161,9 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     reference = LanguageModel(make(arguments.width, arguments.layers, pieces), pieces, cpu, "reference")
     reference.model.load_state_dict(lm.model.state_dict())
     reference.model.eval()
+    results["spans in float32"] = check_spans(lm, reference, scheme, texts)
     lm.model.to(torch.bfloat16)
     results["packed"] = check_packed(lm)
-    results["spans"] = check_spans(lm, reference, scheme, texts)
+    results["spans in bfloat16"] = check_spans(lm, reference, scheme, texts)
     results["memory"] = check_memory(lambda: found(lm, scheme, texts), device)
     results["training"] = check_training(lm, scheme, made)
     passed = all(result.get("passed", True) for result in results.values())
