@@ -21,13 +21,14 @@ class Drafting:
     """What is drafted. Answers are the same with and without: a draft that is refuted costs its pieces.
 
     questions (bool): With the pieces of an answer, the questions it opens if it ends there.
-    copies (int): Behind a known piece of a copied string, so many pieces that may come next.
+    copies (int): Behind a known piece of a copied string, so many pieces that may come next; half as many where several
+        documents share a step.
     counts (bool | None): With a question for a count, the likeliest counts with the questions they open. None where
         that costs nothing: as long as a step takes the time of the weights' way to the processor.
     """
 
     questions: bool = True
-    copies: int = 12
+    copies: int = 16
     counts: bool | None = None
 
     def spare(self, device: torch.device) -> float:

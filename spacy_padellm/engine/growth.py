@@ -51,6 +51,7 @@ class Growth:
     max_answer (int): The most pieces an answer may have.
     constrain (bool): Whether copied answers are held to the text.
     drafting (Drafting): What is fed before it is known to be wanted.
+    alone (bool): Whether it steps alone, so that a step costs more than a few pieces do.
     RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has. A further
         answer that does, or what stands under it, is not followed; nor is a draft.
     """
@@ -67,6 +68,7 @@ class Growth:
         drafting: Drafting,
     ) -> None:
         self.slot = slot
+        self.alone = True
         self.tree = Tree()
         self.fed = 0
         self.n_steps = 0
@@ -261,7 +263,7 @@ class Growth:
             places = zip(*map(self._pieces.question, guesses), strict=False)
             self._draft_answer(growing, [pieces[0] for pieces in takewhile(lambda pieces: len({*pieces}) == 1, places)])
         elif drafting.copies and growing.copy is not None and (growing.pieces or growing.branch.form):
-            self._draft_copies(growing, drafting.copies)
+            self._draft_copies(growing, drafting.copies if self.alone else drafting.copies // 2)
 
     def _draft_questions(self, growing: Growing) -> None:
         """The questions that an answer opens if nothing comes behind it."""
