@@ -254,7 +254,8 @@ def padded_shape(shape: RowShape, store: FixedStore) -> RowShape:
         n_pieces = _multiple(shape.n_pieces, 64 if shape.n_pieces <= 1024 else 256)
     n_queries = n_pieces if store.n_viewed == 1 else min(n_pieces, _power(shape.n_queries, 8))
     n_keys = min(store.room.n_places, _multiple(shape.n_keys, 64 if shape.n_keys <= 512 else 256))
-    return RowShape(n_pieces, store.n_viewed, n_queries, n_keys, min(n_pieces, _power(shape.n_awaited, 8)))
+    # Several answers may wait at one node (labels with the same words), so this may be more than there are pieces.
+    return RowShape(n_pieces, store.n_viewed, n_queries, n_keys, _power(shape.n_awaited, 8))
 
 
 def _power(number: int, least: int) -> int:

@@ -82,6 +82,7 @@ class Growth:
         self._constraints: dict[Form | None, Constraint] = {}
         self._growing: dict[int, list[Growing]] = {}
         self._drafted: dict[int, list[Growing]] = {}
+        self._known: deque[tuple[Growing, Choice]] = deque()
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
@@ -151,6 +152,13 @@ class Growth:
         if growing.drafted:
             self.drafts.learn(growing, Choice(piece, log_probability, others))
             return
+        # Drafts may be hundreds of pieces long, more than Python calls itself.
+        self._known.append((growing, Choice(piece, log_probability, others)))
+        while self._known:
+            self._go_on(*self._known.popleft())
+
+    def _go_on(self, growing: Growing, choice: Choice) -> None:
+        piece, log_probability, others = choice
         left = self._leave(growing, piece, log_probability, others) if others else []
         self._advance(growing, piece, log_probability)
         for other, its_piece, its_log_probability in left:
@@ -248,7 +256,7 @@ class Growth:
             wanted = self.tree.parents[wanted]
         self.drafts.confirm(self.tree, wanted)
         if choice is not None:
-            self.take(growing, *choice)
+            self._known.append((growing, choice))
         else:
             self._growing.setdefault(growing.node, []).append(growing)
             self._draft(growing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ from spacy_padellm.tree.packing import RowShape
 
 FEW_SLOTS = 8
 LEAST_PLACES = 256
+"""A room of few slots has this many places at least, so that one room does for texts of any usual length."""
 
 ROUNDING = 2
 """How many times what is asked for a room may hold: a quarter more for growth, and both sizes rounded up."""
-"""A room of few slots has this many places at least, so that one room does for texts of any usual length."""
 
 
 def round_up(number: int, *, least: int = 1) -> int:
@@ -36,6 +37,7 @@ class Room:
     layers (dict[int, tuple[Tensor, Tensor]]): Made by the first row that is written.
     steps (dict[RowShape, Callable]): What was captured for these tensors, the step used last at the end.
     seen (Counter[RowShape]): How often a shape came that was not captured.
+    n_touched (int): Slots that anything may have been written to since they were empty, the first ones.
     """
 
     def __init__(self, n_slots: int, n_places: int, epoch: int) -> None:
@@ -45,6 +47,7 @@ class Room:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
         self.steps: dict[RowShape, Callable[..., Tensor]] = {}
         self.seen: Counter[RowShape] = Counter()
+        self.n_touched = 0
 
     @property
     def size(self) -> int:
@@ -70,11 +73,12 @@ class Room:
             self.layers[layer] = keys, values
         return self.layers[layer]
 
-    def clear(self, n_slots: int) -> None:
-        """Forget what the first slots held. What is masked counts nothing, unless it is no number."""
-        tensors = [tensor[:n_slots] for pair in self.layers.values() for tensor in pair]
+    def clear(self) -> None:
+        """Forget what all slots held. What is masked counts nothing, unless it is no number."""
+        tensors = [tensor[: self.n_touched] for pair in self.layers.values() for tensor in pair]
         if tensors:
             torch._foreach_zero_(tensors)
+        self.n_touched = 0
 
     def copy(self, other: Room, n_slots: int) -> None:
         """Take over what another, smaller room holds in its first slots."""
@@ -95,26 +99,28 @@ class Shelf:
         self.most_bytes = most_bytes
         self.epoch = 0
         self._rooms: list[Room] = []
-        self._out = self._most_out = 0
+        self._out: WeakSet[Room] = WeakSet()
+        self._most_out = 0
         self._lock = threading.RLock()
 
     def take(self, n_slots: int, n_places: int) -> Room:
-        """The smallest room that is large enough, or a new one. Its first `n_slots` slots are empty."""
+        """The smallest room that is large enough, or a new one. It is empty."""
         with self._lock:
-            self._out += 1
-            self._most_out = max(self._out, self._most_out)
             fitting = [room for room in self._rooms if room.holds(n_slots, n_places)]
-            if not fitting:
+            if fitting:
+                room = min(fitting, key=lambda room: room.size)
+                self._rooms.remove(room)
+            else:
                 least = LEAST_PLACES if n_slots <= FEW_SLOTS else 1
-                return Room(round_up(n_slots), round_up(n_places, least=least), self.epoch)
-            room = min(fitting, key=lambda room: room.size)
-            self._rooms.remove(room)
-        room.clear(room.view(n_slots))
+                room = Room(round_up(n_slots), round_up(n_places, least=least), self.epoch)
+            self._out.add(room)
+            self._most_out = max(len(self._out), self._most_out)
+        room.clear()
         return room
 
     def put(self, room: Room) -> None:
         with self._lock:
-            self._out -= 1
+            self._out.discard(room)
             if room.epoch != self.epoch:
                 return
             self._rooms.append(room)
@@ -133,13 +139,15 @@ class Shelf:
         return any(other is not room and other.holds(room.n_slots, room.n_places) for other in self._rooms)
 
     def keeps(self, room: Room) -> bool:
-        """Whether a room is small enough to be kept."""
-        return room.n_bytes <= self.most_bytes
+        """Whether a room will be kept when it comes back: it is small enough, and nothing was dropped since it left."""
+        return room.epoch == self.epoch and room.n_bytes <= self.most_bytes
 
     def clear(self) -> None:
         """Drop all rooms and what was captured for them, also of those that are out."""
         with self._lock:
             self._rooms.clear()
+            for room in self._out:
+                room.steps.clear()
             self.epoch += 1
 
 
@@ -171,14 +179,14 @@ class FixedStore(KVStore):
     def reserve(self, length: int) -> None:
         """Take a room for all slots in use and `length` places, or move to a larger one if that is needed."""
         room = self._room
-        if room is not None and room.holds(self.n_slots, length):
-            return
-        n_slots, n_places = self._size(self.n_slots, length)
-        larger = self._shelf.take(n_slots, n_places)
-        if room is not None:
-            larger.copy(room, min(self.n_slots, room.n_slots))
-            self._shelf.put(room)
-        self._room, self._layers = larger, larger.layers
+        if room is None or not room.holds(self.n_slots, length):
+            n_slots, n_places = self._size(self.n_slots, length)
+            larger = self._shelf.take(n_slots, n_places)
+            if room is not None:
+                larger.copy(room, min(self.n_slots, room.n_slots))
+                self._shelf.put(room)
+            self._room, self._layers = larger, larger.layers
+        self.room.n_touched = max(self.room.n_touched, self.n_viewed)
 
     def _size(self, n_slots: int, length: int) -> tuple[int, int]:
         """Slots and places to ask for: a tree that is stored will grow."""

@@ -188,7 +188,11 @@ class Stream:
         """One step of one group, and what came of it."""
         if group not in self._groups:
             return []
-        group.store.fit(group.longest, slack=2)
+        try:
+            # What is given back is copied first, and a machine without memory may have none for that.
+            group.store.fit(group.longest, slack=2)
+        except Exception as error:
+            return self._begin_anew(group, _without_frames(error))
         self._make_room()
         if not group.members:
             return []

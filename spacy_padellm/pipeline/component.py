@@ -190,7 +190,10 @@ class PaDeLLMNER(TrainablePipe):
             lm = self._ready()
             words = self._label_words()
         except Exception as error:
-            yield from ((number, error) for number, _ in enumerate(docs))
+            # Each time it is raised its traceback grows, and the frames in there hold documents.
+            met = error.__traceback__
+            for number, _ in enumerate(docs):
+                yield number, error.with_traceback(met)
             return
         texts: dict[int, Text] = {}
         answers = stream_texts(

@@ -1,6 +1,7 @@
 """Drafts change what decoding costs, never what it finds."""
 
 import itertools
+import random
 from dataclasses import replace
 
 import pytest
@@ -180,3 +181,12 @@ def test_drafts_need_no_room_in_the_model():
             fitting.append(size)
             assert same(run(lm, [request], ALL)[0], plain)
     assert 20 < fitting[0] < 50
+
+
+def test_a_draft_may_be_longer_than_python_calls_itself():
+    lm = build_lm("llama", pieces_of("gpt2"), seed=3, max_position_embeddings=4096)
+    draw = random.Random(0)
+    text = " ".join("".join(draw.choices("bcdfghjkq", k=12)) for _ in range(50))
+    request = request_of(PaDeLLM(PROMPT), text, [Mention(next(iter(LABELS)), text, start=0)])
+    _, counters = run(lm, [request], Drafting(copies=600), max_answer=2000)
+    assert counters.drafts_accepted > 400

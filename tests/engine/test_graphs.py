@@ -361,3 +361,50 @@ def test_answers_on_the_gpu():
     for weight in lm.model.parameters():
         weight.data = weight.data * 1.2
     assert strings(answers(lm, TEXTS)[0]) == strings(answers(lm, TEXTS, cuda_graphs=False)[0])
+
+
+def test_more_answers_than_pieces_wait_at_one_node():
+    """Labels with the same words share their question, and so the node at which their answers wait."""
+    lm = trained_lm("llama")
+    labels = {f"L{number}": "person" for number in range(10)}
+    scheme = PaDeLLM(build_english_prompt_v1())
+    request = Request(TEXTS[0], scheme.trunk(TEXTS[0]), scheme.ask(labels, TEXTS[0]), scheme.follow)
+    options = Decoding(constrain=False, max_answer=4)
+    (expected,) = decode(lm, [request], options, Counters())
+    lm = copy.copy(lm)
+    lm.steps = recorded(sightings=1)
+    (got,) = decode(lm, [request], options, Counters())
+    assert [one.answer.text for one in got] == [one.answer.text for one in expected]
+    assert lm.steps.replays
+
+
+def test_what_is_no_number_does_not_stay_in_a_room():
+    shelf = Shelf(1 << 30)
+    first = FixedStore(shelf)
+    for _ in range(4):
+        first.join()
+    first.reserve(10)
+    room, (slot, place), one = first.room, torch.tensor([[3], [5]]), torch.ones(1, 1, 2)
+    first.write(0, slot, place, one * torch.nan, one * torch.nan, 10)
+    first.close()
+    second = FixedStore(shelf)
+    second.join()
+    second.reserve(10)
+    for _ in range(3):
+        second.join()
+    keys, values = second.write(0, slot, place - 5, one, one, 10)
+    assert second.room is room
+    assert keys.isfinite().all() and values.isfinite().all()
+
+
+def test_what_is_forgotten_is_not_run_again_by_a_store_in_use():
+    lm = trained_lm("llama")
+    steps, tree = recorded(sightings=1), Tree()
+    tree.add(ROOT, [5, 6, 7])
+    with torch.inference_mode(), store_of(steps, lm.model, 1, 20) as store:
+        steps.run(lm.model, [Stretch(tree, 0, 3, 0)], [2], store=store, device=CPU)
+        assert steps.replays == 1
+        steps.forget()
+        assert not store.room.steps
+        steps.run(lm.model, [Stretch(tree, 0, 3, 0)], [2], store=store, device=CPU)
+        assert steps.replays == steps.captures == 1

@@ -19,6 +19,7 @@ from spacy_padellm.engine import decoder, graphs, memory
 from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stream
 from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.growth import Growth, Request
+from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.memory import bytes_per_place
 from spacy_padellm.engine.stream import AHEAD
@@ -347,6 +348,7 @@ def test_bytes_are_derived_from_what_is_free(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_MEMORY", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_LIMIT", tmp_path / "max")
     monkeypatch.setattr(memory, "_USED", tmp_path / "current")
+    monkeypatch.setattr(memory, "_STAT", tmp_path / "stat")
     (tmp_path / "meminfo").write_text("MemTotal: 8000 kB\nMemAvailable:    4000 kB\n")
     assert memory.kv_budget(cpu) == 1000 * 1024
     (tmp_path / "max").write_text("max\n")
@@ -355,6 +357,9 @@ def test_bytes_are_derived_from_what_is_free(monkeypatch, tmp_path):
     (tmp_path / "max").write_text("2048000\n")
     (tmp_path / "current").write_text("1024000\n")
     assert memory.kv_budget(cpu) == 256_000
+    # Files that were read are kept as long as nobody needs the memory.
+    (tmp_path / "stat").write_text("anon 500000\ninactive_file 512000\n")
+    assert memory.kv_budget(cpu) == 384_000
     (tmp_path / "current").write_text("3024000\n")
     assert memory.kv_budget(cpu) == 0
     (tmp_path / "max").unlink()
@@ -372,3 +377,21 @@ def test_one_document_asks_nobody_for_memory(lm, monkeypatch):
     """Reading what is free takes time, so it is left out where no second document is in sight."""
     monkeypatch.setattr(decoder, "kv_budget", lambda device: pytest.fail("asked"))
     assert len(dict(run(lm, [request_for(3), request_for(4)], in_flight=1))) == 2
+
+
+def test_memory_that_runs_out_while_some_is_given_back_fails_nobody(lm, monkeypatch):
+    inner, calls = KVStore.fit, []
+
+    def fit(store: KVStore, length: int, *, slack: int = 1) -> None:
+        calls.append(length)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError
+        inner(store, length, slack=slack)
+
+    monkeypatch.setattr(KVStore, "fit", fit)
+    requests = [request_for(n_words) for n_words in (3, 4, 5)]
+    with pytest.warns(UserWarning, match="W005"):
+        got = dict(run(lm, requests, in_flight=3))
+    assert [[one.answer.text for one in got[number]] for number in range(3)] == [
+        [one.answer.text for one in alone(lm, request)] for request in requests
+    ]

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from spacy.tokens import Doc
 
 from spacy_padellm.engine import decoder
 from spacy_padellm.engine.stream import AHEAD
-from tests.pipeline.makers import DATA, TEXTS, annotations, answering, entities, examples, ours, scores, spans
+from tests.pipeline.makers import DATA, TEXTS, annotations, answering, blank, entities, examples, ours, scores, spans
 
 LONG = "Show me Jaws " * 200
 """Longer than the model has positions."""
@@ -242,3 +243,10 @@ def test_two_processes(trained: Callable[..., Language], tmp_path: Path):
     assert texts == [*TEXTS, ""]
     assert ents == [list(ent) for _, gold in DATA for ent in gold]
     assert counts == [2, 2, 3, 0, 0]
+
+
+def test_a_pipe_that_is_not_ready_keeps_no_documents():
+    nlp, met = blank(), []
+    nlp.set_error_handler(lambda name, pipe, docs, error: met.append(len(traceback.extract_tb(error.__traceback__))))
+    assert not list(nlp.pipe(TEXTS * 5))
+    assert met == met[:1] * len(TEXTS) * 5
