@@ -182,7 +182,8 @@ class CapturedSteps:
             if step is None:
                 return None
             while len(room.steps) >= self._most_graphs:
-                room.steps.pop(next(iter(room.steps)))
+                dropped = next(iter(room.steps))
+                del room.steps[dropped], room.seen[dropped]
         room.steps[shape] = step
         return step
 

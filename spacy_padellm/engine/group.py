@@ -114,8 +114,9 @@ class Group:
         # Whoever has waited longest comes first, so a full row starves nobody.
         waiting = sorted(self.members, key=lambda member: (member.last_fed, member.number))
         new = [member for member in waiting if member.last_fed < 0]
+        alone = 0 < len(new) < len(waiting) / 2
         chosen: list[tuple[Stretch, Member]] = []
-        for member in new if PADDED * len(new) < len(waiting) and new else waiting:
+        for member in new if alone else waiting:
             if max_row < 1:
                 break
             stretch = member.growth.stretch(max_row)
@@ -125,4 +126,5 @@ class Group:
         chosen.sort(key=lambda pair: pair[0].slot)
         for _, member in chosen:
             member.last_fed = turn
+            member.growth.alone = len(chosen) == 1
         return [stretch for stretch, _ in chosen], [member.growth for _, member in chosen]

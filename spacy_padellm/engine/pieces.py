@@ -141,7 +141,8 @@ class Pieces:
         ]
 
     def _spell_words(self, words: Sequence[str]) -> dict[str, Spelling]:
-        known = {word: self._spelled[word] for word in words if word in self._spelled}
+        # Another thread may empty the cache at any time.
+        known = {word: kept for word in words if (kept := self._spelled.get(word)) is not None}
         unknown = [word for word in dict.fromkeys(words) if word not in known]
         known |= zip(unknown, self.spell(unknown), strict=True)
         if len(self._spelled) + len(unknown) > _CACHED_SEGMENTS:

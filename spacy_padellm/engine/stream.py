@@ -197,8 +197,6 @@ class Stream:
         if not group.members:
             return []
         try:
-            for member in group.members:
-                member.growth.alone = len(group.members) == 1
             if self._in_flight() == len(group.members):
                 group.guess(self._spare)
             self._step(group.store, *group.fill_row(self._row, self._turn))

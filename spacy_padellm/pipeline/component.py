@@ -145,7 +145,8 @@ class PaDeLLMNER(TrainablePipe):
 
         A document that is done makes room for the next ones; only its turn to be given back may still have to come.
         One that fails goes to the error handler alone, the others begin anew without it. What was answered and became
-        no span is counted and reported in one warning (W001) when the stream ends, or every 10,000 documents.
+        no span is counted and reported in one warning (W001) when the stream ends, or every 10,000 documents. The model
+        must stay as it is until then. If `stream` itself raises, those read ahead are lost with it.
 
         stream (Iterable[Doc]): The documents. None is read before it is asked for, and no more than `batch_size` ahead;
             up to four times as many while one long document holds the others up.
