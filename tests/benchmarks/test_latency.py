@@ -36,10 +36,11 @@ def test_all_ways_give_the_same_answers_at_their_own_cost(tmp_path: Path, capsys
         assert all([way[key] for key in SAME] == [ways[0][key] for key in SAME] for way in ways)
         assert all(len(way["ms_per_doc_of_runs"]) == 2 and way["ms_per_doc"] > 0 for way in ways)
         forest, generated, together, padded = ways[:4]
-        # A document in a forest costs the same in any company; in a padded batch it waits for the longest.
-        for key in ("steps_per_doc", "pieces_per_doc", "padding_per_doc"):
-            assert forest[key] == together[key]
-        assert together["padding_per_doc"] == 0 < padded["padding_per_doc"]
+        # Alone, more of a copy is drafted: no more steps, no fewer pieces. In a padded batch a document waits for the
+        # longest.
+        assert forest["steps_per_doc"] <= together["steps_per_doc"] < padded["steps_per_doc"]
+        assert forest["pieces_per_doc"] >= together["pieces_per_doc"]
+        assert forest["padding_per_doc"] == together["padding_per_doc"] == 0 < padded["padding_per_doc"]
         assert generated["steps_per_doc"] <= padded["steps_per_doc"]
         assert padded["forward_passes"] < generated["forward_passes"]
     # Each of four labels, and then each mention, encodes the text again.
