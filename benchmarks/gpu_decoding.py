@@ -53,6 +53,7 @@ from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.proof import own_attention
 from spacy_padellm.errors import Errors
+from spacy_padellm.types import Answered, Branch
 
 EAGER, GRAPHS = Decoding(cuda_graphs=False), Decoding()
 NO_COUNTS, NO_DRAFTS = Decoding(drafting=Drafting(counts=False)), Decoding(drafting=Drafting(False, 0, False))
@@ -108,6 +109,23 @@ class Bench:
 
     def generated(self, scheme: str) -> Generated:
         return Generated(self.lm, SCHEMES[scheme](self.corpus.prompt), self.corpus)
+
+    def scripts(self, documents: Sequence[Document]) -> list[Callable[[Branch], str]]:
+        """For each document the answers of a perfect model."""
+        scheme = SCHEMES["padellm"](self.corpus.prompt)
+        return [partial(scheme.answer, gold=document.gold) for document in documents]
+
+    def answer(self, documents: Sequence[Document], decoding: Decoding) -> list[list[Answered]]:
+        """Replay some documents as one batch."""
+        return answer_texts(
+            self.lm,
+            SCHEMES["padellm"](self.corpus.prompt),
+            self.corpus.labels,
+            [document.text for document in documents],
+            decoding=decoding,
+            counters=Counters(),
+            scripts=self.scripts(documents),
+        )
 
     def documents(self, count: int) -> list[Document]:
         """The first documents, from the start again where there are fewer."""
@@ -170,26 +188,17 @@ def attention(bench: Bench) -> dict[str, Any]:
 def answers(bench: Bench) -> dict[str, Any]:
     """Texts and probabilities of the same documents, decoded four times so that steps are captured on the way."""
     scheme, documents = SCHEMES["padellm"](bench.corpus.prompt), bench.documents(6)
-    scripts = [partial(scheme.answer, gold=document.gold) for document in documents]
 
-    def decoded(decoding: Decoding, documents: Sequence[Document]) -> list[list[tuple[str, float]]]:
-        answered = answer_texts(
-            bench.lm,
-            scheme,
-            bench.corpus.labels,
-            [document.text for document in documents],
-            decoding=decoding,
-            counters=Counters(),
-            scripts=scripts,
-        )
+    def decoded(decoding: Decoding) -> list[list[tuple[str, float]]]:
+        answered = bench.answer(documents, decoding)
         return [[(one.answer.text, one.answer.probability) for one in answers] for answers in answered]
 
-    plain = decoded(EAGER, documents)
-    captured = [decoded(GRAPHS, documents) for _ in range(4)][-1]
+    plain = decoded(EAGER)
+    captured = [decoded(GRAPHS) for _ in range(4)][-1]
     with own_attention(bench.lm, "sdpa"):
         asker = Asker(bench.lm, scheme, bench.corpus.labels)
         texts = [document.text.string for document in documents]
-        generated = answer_staged(asker, texts, BatchCounters(), scripts)
+        generated = answer_staged(asker, texts, BatchCounters(), bench.scripts(documents))
     pairs = [(a, b) for one, other in zip(plain, captured, strict=True) for a, b in zip(one, other, strict=True)]
     return {
         "answers": len(pairs),
@@ -271,16 +280,7 @@ def profile(bench: Bench) -> dict[str, Any]:
 
         def work(batches: list[list[Document]] = batches) -> None:
             for batch in batches:
-                answered = answer_texts(
-                    bench.lm,
-                    scheme,
-                    bench.corpus.labels,
-                    [document.text for document in batch],
-                    decoding=GRAPHS,
-                    counters=Counters(),
-                    scripts=[partial(scheme.answer, gold=document.gold) for document in batch],
-                )
-                for answers in answered:
+                for answers in bench.answer(batch, GRAPHS):
                     scheme.read(answers)
 
         for _ in range(WARM_UPS):

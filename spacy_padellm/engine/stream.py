@@ -168,7 +168,7 @@ class Stream:
             return self._groups[-1]
         if self._places is None:
             self._places = self._derive_places()
-        held = sum(group.places for group in self._groups)
+        held = self._held()
         suiting = [group for group in self._groups if group.suits(member, self._row)]
         for group in sorted(suiting, key=lambda group: group.longest):
             if held - group.places + group.places_with(member, self._headroom) <= self._places:
