@@ -8,6 +8,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TRANSFORMERS_B ?= transformers>=5,<6
 PYTEST_ARGS ?=
+# A test process on each core, each with one thread: a tiny model gains nothing from more.
+PYTEST_WORKERS ?= auto
+PYTEST := bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 PIP_ARGS ?= --no-input --disable-pip-version-check $(if $(CI),--quiet)
 
 A := .venv
@@ -37,15 +40,15 @@ demo: $(A)/.ready
 test: lint wheel-test test-stack-a test-stack-b
 
 test-quick: $(A)/.ready
-	$(A)/bin/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(A)/$(PYTEST) $(PYTEST_ARGS)
 
 test-stack-a: $(A)/.ready
 	@echo "== the suite on stack A: spacy-transformers and the transformers release it allows"
-	$(A)/bin/python -m pytest -m "not gpu and not external" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(A)/$(PYTEST) -m "not gpu and not external" $(PYTEST_ARGS)
 
 test-stack-b: $(B)/.ready
 	@echo "== the suite on stack B: transformers 5, no spacy-transformers"
-	$(B)/bin/python -m pytest -m "not gpu and not external" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(B)/$(PYTEST) -m "not gpu and not external" $(PYTEST_ARGS)
 
 lint: $(A)/.ready
 	$(A)/bin/ruff check .

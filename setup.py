@@ -25,15 +25,20 @@ REQUIRES = [
 # spacy-transformers 1.4 holds transformers below 4.53.3, so whoever wants transformers 5 must be able to do without.
 SPACY_TRANSFORMERS = ["spacy-transformers>=1.4,<1.5"]
 
+# 4 and 8 bits; the first release whose kernels run on a CPU in both is older.
+QUANTIZATION = ["bitsandbytes>=0.48"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
     "build>=1.2",
     "matplotlib>=3.8",
     "pytest>=8.3",
+    "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "sentencepiece>=0.2",
     "protobuf>=4.25",
+    f'{QUANTIZATION[0]}; sys_platform == "linux"',
 ]
 
 # ruff changes its formatting from one minor release to the next, so its range is narrow.
@@ -107,7 +112,7 @@ setup(
     packages=find_packages(include=["spacy_padellm", "spacy_padellm.*"]),
     package_data={"spacy_padellm": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"spacy-transformers": SPACY_TRANSFORMERS, "test": TEST, "dev": DEV},
+    extras_require={"spacy-transformers": SPACY_TRANSFORMERS, "quantization": QUANTIZATION, "test": TEST, "dev": DEV},
     entry_points={
         group: [f"{name} = {target}" for name, target in targets.items()] for group, targets in ENTRY_POINTS.items()
     },

@@ -11,6 +11,7 @@ pass is paid for as if the model were perfect. Sections, each of which may fail 
     answers      captured steps, plain steps and `generate` give the same answers
     latency      one document at a time
     throughput   many at a time, and the schemes one would use instead
+    compiled     the same with layers that torch compiles
     roofline     the least that a document needs, and how far we are from it
     profile      where the host's time goes
 
@@ -55,7 +56,7 @@ from spacy_padellm.engine.proof import own_attention
 from spacy_padellm.errors import Errors
 from spacy_padellm.types import Answered, Branch
 
-EAGER, GRAPHS = Decoding(cuda_graphs=False), Decoding()
+EAGER, GRAPHS, COMPILED = Decoding(cuda_graphs=False), Decoding(), Decoding(compile_layers=True)
 NO_COUNTS, NO_DRAFTS = Decoding(drafting=Drafting(counts=False)), Decoding(drafting=Drafting(False, 0, False))
 WARM_UPS = 3
 """Batches before the clock starts: a step is captured when its shape comes for the second time."""
@@ -234,6 +235,26 @@ def latency(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def compiled(bench: Bench) -> dict[str, Any]:
+    """The same with compiled layers, alone and in the first two batch sizes."""
+    start, documents = time.perf_counter(), bench.documents(6)
+    texts = [
+        [[one.answer.text for one in answers] for answers in bench.answer(documents, decoding)]
+        for decoding in (COMPILED, GRAPHS)
+    ]
+    found: dict[str, Any] = {
+        "texts_equal": texts[0] == texts[1],
+        "compiling_seconds": time.perf_counter() - start,
+    }
+    for size in (1, *bench.batches[:2]):
+        figures = bench.time(bench.ours(COMPILED), size, most=max(20, 2 * size), warm_ups=max(3, 60 // size))
+        if figures["documents"] and "rates" in bench.found:
+            least = figures["steps"] * bench.weight_bytes / bench.found["rates"]["bytes_per_second"]
+            figures["over_reading_weights"] = figures["seconds"] / least
+        found[f"ours, captured, compiled, {size}"] = figures
+    return found
+
+
 def throughput(bench: Bench) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for size in bench.batches:
@@ -254,7 +275,7 @@ def throughput(bench: Bench) -> dict[str, Any]:
 def roofline(bench: Bench) -> dict[str, Any]:
     """The least time of the documents timed before: weights read once a step, every piece multiplied with them."""
     measured, found = bench.found["rates"], {}
-    timed = {**bench.found.get("latency", {}), **bench.found.get("throughput", {})}
+    timed = {**bench.found.get("latency", {}), **bench.found.get("throughput", {}), **bench.found.get("compiled", {})}
     for name, arm in timed.items():
         if not name.startswith("ours") or not arm.get("documents"):
             continue
@@ -311,6 +332,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "answers": answers,
     "latency": latency,
     "throughput": throughput,
+    "compiled": compiled,
     "roofline": roofline,
     "profile": profile,
 }
@@ -367,7 +389,7 @@ def tables(figures: dict[str, Any]) -> Iterator[str]:
     """What people read."""
     least = figures.get("roofline", {})
     rows: list[list[Cell]] = []
-    for section in ("latency", "throughput"):
+    for section in ("latency", "throughput", "compiled"):
         for name, arm in figures.get(section, {}).items():
             if isinstance(arm, dict) and arm.get("documents"):
                 columns = ("batch", "documents", "ms_per_doc", "docs_per_second", "steps_per_doc", "pieces_per_doc")

@@ -115,10 +115,13 @@ class Errors(metaclass=Coded):
         "The {what} '{name}' could not be loaded: {reason}. Expected a hub id, or a local folder with config.json, "
         "*.safetensors and tokenizer.json."
     )
-
     P028 = (
         "The training loss is {loss}, not a finite number, so the weights were left as they are after the last update. "
         "Lower the learning rate, clip gradients (grad_clip = 1.0), or load the base model in float32."
+    )
+    P029 = (
+        "torch.compile could not compile the model's layers: {reason}. Set 'compile_layers' to false, or give torch "
+        "what it compiles with: a C++ compiler, and triton on a GPU."
     )
 
     # P100-P129: files and converters.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 
-from spacy_padellm.engine.kv import KVStore
+from spacy_padellm.engine.kv import KVStore, Run
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Row, Stretch, pack
 
@@ -55,6 +55,11 @@ class ForestRow:
         self.query_positions, self.key_positions = parts["query_positions"], parts["key_positions"]
         self.piece_ids, self.positions = parts["piece_ids"][None], parts["positions"][None]
         self._in_order = row.slots.tolist() == list(range(len(row.slots)))
+        # A single document's nodes are its queries, in the same order: nothing has to be gathered.
+        self._alone = row.shape.n_documents == 1 and row.shape.n_queries == row.shape.n_pieces
+        self._run: Run | None = None
+        if self._alone and sent is None:
+            self._run = Run(int(row.slots[0]), int(row.keys[0]), int(row.keys[0]) + len(row))
         self._node_slots = self.slots[self.documents] if store is not None else self.slots
         self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
 
@@ -74,13 +79,19 @@ class ForestRow:
 
     def pad_queries(self, states: Tensor) -> Tensor:
         """[N, H, d] to [D, H, q, d]. Padded places repeat the row's first node; nobody reads them."""
-        return states[self.gather].transpose(1, 2)
+        return (states[None] if self._alone else states[self.gather]).transpose(1, 2)
+
+    def drop_padding(self, states: Tensor) -> Tensor:
+        """[D, H, q, d] to [N, H, d]: the way back."""
+        return states[0].transpose(0, 1).contiguous() if self._alone else states[self.documents, :, self.queries]
 
     def keys_and_values(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """[N, Hkv, d] to [D, Hkv, L, d]: this row's, and those of the nodes fed before."""
         if self.store is None:
             return self.pad_queries(key), self.pad_queries(value)
-        keys, values = self.store.write(layer, self._node_slots, self.keys, key, value, self.mask.shape[-1])
+        keys, values = self.store.write(
+            layer, self._node_slots, self.keys, key, value, self.mask.shape[-1], run=self._run
+        )
         if self._in_order:
             return keys[: len(self.slots)], values[: len(self.slots)]
         return keys[self.slots], values[self.slots]
@@ -123,7 +134,7 @@ def forest_attention(
     out = nn.functional.scaled_dot_product_attention(
         queries, keys, values, attn_mask=bias, dropout_p=dropout, scale=scaling
     )
-    return out[forest.documents, :, forest.queries][None], None
+    return forest.drop_padding(out)[None], None
 
 
 def _layer_of(module: nn.Module) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.quantizers.auto import AutoQuantizationConfig
 
 from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.pieces import Pieces
@@ -39,6 +40,11 @@ _BROKEN = (
     SafetensorError,
 )
 """What transformers raises at folders that hold no model, or a damaged one."""
+
+_LAID_OUT_ANEW = "support_avx512bf16_for_cpu"
+"""The attribute of a 4-bit layer of bitsandbytes that says so."""
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 _SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -66,9 +72,13 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_model(
+    reference: Reference, *, dtype: torch.dtype, device: torch.device, quantization: Mapping[str, Any] | None = None
+) -> PreTrainedModel:
     """A causal LM whose attention is the forest's.
 
+    quantization (Mapping[str, Any] | None): Settings of transformers' quantisation, "quant_method" among them, for
+        weights that are not quantised yet.
     RAISES (ValueError): P027 if there is no such model, it cannot be read, or some of its weights are missing.
     """
     try:
@@ -85,11 +95,41 @@ def load_model(reference: Reference, *, dtype: torch.dtype, device: torch.device
             attn_implementation=FOREST,
             output_loading_info=True,
             **{_DTYPE: dtype},
+            **_quantized(quantization, device),
         )
     except _BROKEN as error:
         raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
     check_complete(told["missing_keys"], reference.name)
-    return model.to(device).eval()
+    _leave_as_quantized(model)
+    return on_device(model, device).eval()
+
+
+def _leave_as_quantized(model: nn.Module) -> None:
+    """Keep bitsandbytes from laying 4-bit weights out anew for prediction on a CPU: the way there and back rounds their
+    scales each time, and training would go on with weights that have no gradient."""
+    for module in model.modules():
+        if hasattr(module, _LAID_OUT_ANEW):
+            setattr(module, _LAID_OUT_ANEW, False)
+
+
+def _quantized(settings: Mapping[str, Any] | None, device: torch.device) -> dict[str, Any]:
+    """What `from_pretrained` is told. Quantised weights stay on the device they are made on."""
+    if settings is None:
+        return {}
+    config = AutoQuantizationConfig.from_dict(dict(settings))
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def is_quantized(model: nn.Module) -> bool:
+    """Whether a model's weights are quantised, by this package or before."""
+    return bool(getattr(model, "is_quantized", False))
+
+
+def on_device(model: AnyModule, device: torch.device) -> AnyModule:
+    """The model on a device. Some quantised ones refuse to be moved, even to where they are."""
+    if is_quantized(model) and {weight.device for weight in model.parameters()} == {device}:
+        return model
+    return model.to(device)
 
 
 def check_complete(missing: Iterable[str], name: str) -> None:

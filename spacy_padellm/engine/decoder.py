@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -16,6 +16,7 @@ from spacy_padellm.engine.growth import Growth, Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.memory import bytes_per_place, forget_cached, kv_budget
+from spacy_padellm.engine.rows import Rows
 from spacy_padellm.engine.stream import Asked, Bounds, Stream
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch
@@ -62,6 +63,7 @@ class Decoding:
     kv_bytes (int | None): The most bytes of keys and values; None for a share of what is free (see `memory.kv_budget`).
         A document that needs more is decoded alone.
     cuda_graphs (bool): On a GPU, capture the steps that come again.
+    compile_layers (bool): Compile the model's layers.
     """
 
     constrain: bool = True
@@ -70,6 +72,7 @@ class Decoding:
     drafting: Drafting = field(default_factory=Drafting)
     kv_bytes: int | None = None
     cuda_graphs: bool = True
+    compile_layers: bool = False
 
 
 def decode(
@@ -116,7 +119,7 @@ def decode_stream(
 
     @torch.inference_mode()
     def step(store: KVStore, stretches: list[Stretch], fed: list[Growth]) -> None:
-        _step(lm, store, stretches, fed)
+        _step(lm, store, stretches, fed, compiled=options.compile_layers)
         counters.steps += 1
         counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
         counters.peak_kv_pieces = max(counters.peak_kv_pieces, stream.n_places)
@@ -153,7 +156,9 @@ def decode_stream(
         yield number, answers
 
 
-def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: Sequence[Growth]) -> None:
+def _step(
+    lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: Sequence[Growth], *, compiled: bool
+) -> None:
     awaited: list[tuple[Growth, Growing]] = []
     places: list[int] = []
     offset = 0
@@ -162,7 +167,11 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
             awaited.append((growth, growing))
             places.append(offset + growing.node - stretch.start)
         offset += stretch.stop - stretch.start
-    logits = lm.step(stretches, places, store=store)
+    logits = lm.step(stretches, places, store=store, compiled=compiled)
+    if lm.device.type != "cpu":
+        # The device is busy; what its answers will be held to can be made meanwhile.
+        for growth in dict.fromkeys(growth for growth, _ in awaited):
+            growth.prepare()
     if awaited:
         for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
             growth.take(growing, *best, others)
@@ -178,12 +187,12 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
         if allowed is not None:
             held[row] = allowed
     looks = [row for row, (_, growing) in enumerate(awaited) if growing.further]
+    further = max((awaited[row][1].further for row in looks), default=0)
+    rows = Rows(held, looks, n_rows=len(awaited), device=logits.device)
     logits = logits.float()
     totals = logits.logsumexp(dim=-1)
-    best, chosen = _best_of(logits, held)
-    ranked = _rank(logits, looks, held, [awaited[row][1].further for row in looks]) if looks else ()
-    if ranked:
-        ranked = (ranked[0], ranked[1] - totals[looks][:, None])
+    best, chosen = rows.best_of(logits)
+    ranked = rows.rank(logits, totals, further) if looks else ()
     # One read of the device per step: pieces and log-probabilities together (float64 holds every piece id exactly).
     parts = [part.double().flatten() for part in (chosen, best - totals, *ranked)]
     read = iter(torch.cat(parts).tolist())
@@ -196,37 +205,3 @@ def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[l
         others, their_scores = (part[place * width : (place + 1) * width] for part in rest)
         choices[row] += zip(map(int, others), their_scores, strict=True)
     return choices
-
-
-def _best_of(logits: Tensor, held: Mapping[int, list[int]]) -> tuple[Tensor, Tensor]:
-    """The largest logit of each row and its piece. Held rows have few pieces to choose from, so that most of the
-    vocabulary is not looked at for them."""
-    if not held:
-        return logits.max(dim=-1)
-    # Shorter ones repeat their last piece.
-    width = max(map(len, held.values()))
-    columns = [allowed + allowed[-1:] * (width - len(allowed)) for allowed in map(sorted, held.values())]
-    at = torch.tensor([*held], device=logits.device)
-    index = torch.tensor(columns, device=logits.device)
-    among, places = logits[at[:, None], index].max(dim=-1, keepdim=True)
-    best, chosen = logits.new_empty(len(logits)), at.new_empty(len(logits))
-    best[at], chosen[at] = among[:, 0], index.gather(1, places)[:, 0]
-    free = [row for row in range(len(logits)) if row not in held]
-    if free:
-        at = torch.tensor(free, device=logits.device)
-        best[at], chosen[at] = logits[at].max(dim=-1)
-    return best, chosen
-
-
-def _rank(
-    logits: Tensor, looks: Sequence[int], held: Mapping[int, list[int]], further: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """The likeliest pieces of some rows and their logits, best first: two more than may be followed at most, the chosen
-    piece itself and one of the two pieces that may end an answer."""
-    rows = logits[torch.tensor(looks, device=logits.device)]
-    for place, row in enumerate(looks):
-        if row in held:
-            allowed = torch.tensor(held[row], device=logits.device)
-            rows[place] = torch.full_like(rows[place], -torch.inf).index_copy(0, allowed, rows[place, allowed])
-    ranked = rows.topk(min(max(further) + 2, logits.shape[-1]))
-    return ranked.indices, ranked.values

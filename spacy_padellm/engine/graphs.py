@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from spacy_padellm.engine.attention import ForestRow, forward, ready_to_send, send
 from spacy_padellm.engine.kv import KVStore
-from spacy_padellm.engine.rooms import FixedStore, Room, Shelf
+from spacy_padellm.engine.rooms import FixedStore, Kind, Room, Shelf
 from spacy_padellm.errors import Warnings
 from spacy_padellm.tree.packing import Row, RowShape, Stretch, pack, pack_padded, padding, shape_of
 
@@ -144,12 +144,14 @@ class CapturedSteps:
         *,
         store: KVStore,
         device: torch.device,
+        compiled: bool = False,
     ) -> Tensor:
         """One step: feed stretches of trees to a model in evaluation mode.
 
         stretches (Sequence[Stretch]): The nodes to feed, at most one stretch a slot.
         awaited (Sequence[int]): Places in the packed row whose next piece is wanted.
         store (KVStore): Where earlier nodes' keys and values are; a FixedStore if the step may be captured.
+        compiled (bool): Whether the model's layers run compiled: such a step is captured apart.
         RETURNS (Tensor): Logits [R, V], in the model's dtype.
         """
         shape = shape_of(stretches, len(awaited))
@@ -157,7 +159,7 @@ class CapturedSteps:
             with self._lock:
                 store.reserve(shape.n_keys)
                 padded = padded_shape(shape, store)
-                step = self._captured(model, padded, store.room, device)
+                step = self._captured(model, (padded, compiled), store.room, device)
                 if step is not None:
                     self.replays += 1
                     logits = step(pack_padded(stretches, awaited, padded, scratch=store.room.n_places))
@@ -167,16 +169,17 @@ class CapturedSteps:
         return forward(model, forest, forest.awaited)
 
     def _captured(
-        self, model: nn.Module, shape: RowShape, room: Room, device: torch.device
+        self, model: nn.Module, kind: Kind, room: Room, device: torch.device
     ) -> Callable[[Row], Tensor] | None:
-        """The captured step of a shape; None if the shape is too large or too rare so far, or the room will go."""
+        """The captured step of a kind; None if its shape is too large or too rare so far, or the room will go."""
         assert self._shelf is not None
+        shape, _ = kind
         if self._off or shape.n_pieces > self._most_pieces or not self._shelf.keeps(room):
             return None
-        step = room.steps.pop(shape, None)
+        step = room.steps.pop(kind, None)
         if step is None:
-            room.seen[shape] += 1
-            if room.seen[shape] < self._sightings:
+            room.seen[kind] += 1
+            if room.seen[kind] < self._sightings:
                 return None
             step = self._capture(model, shape, room, device)
             if step is None:
@@ -184,7 +187,7 @@ class CapturedSteps:
             while len(room.steps) >= self._most_graphs:
                 dropped = next(iter(room.steps))
                 del room.steps[dropped], room.seen[dropped]
-        room.steps[shape] = step
+        room.steps[kind] = step
         return step
 
     def _capture(

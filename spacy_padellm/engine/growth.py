@@ -111,6 +111,12 @@ class Growth:
                 if draft is not None:
                     self._draft_questions(draft)
 
+    def prepare(self) -> None:
+        """Make what copied answers will be held to, if answers may open questions for some, before any is asked for."""
+        branches = self._request.branches
+        if self._constrain and branches and branches[0].closer:
+            self._constraint(branches[0])
+
     def stretch(self, budget: int) -> Stretch:
         """The next nodes to feed, at most `budget` of them."""
         return Stretch(self.tree, self.fed, min(len(self.tree), self.fed + budget), self.slot)

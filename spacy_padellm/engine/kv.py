@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Run(NamedTuple):
+    """Consecutive places `start` to `stop` (exclusive) of one slot."""
+
+    slot: int
+    start: int
+    stop: int
 
 
 class KVStore:
@@ -22,7 +31,15 @@ class KVStore:
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def write(
-        self, layer: int, slots: Tensor, places: Tensor, key: Tensor, value: Tensor, length: int
+        self,
+        layer: int,
+        slots: Tensor,
+        places: Tensor,
+        key: Tensor,
+        value: Tensor,
+        length: int,
+        *,
+        run: Run | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Store the keys and values of a row's nodes.
 
@@ -30,6 +47,7 @@ class KVStore:
         slots, places (Tensor): int64 [N], the slot and the place of each node.
         key, value (Tensor): [N, Hkv, d].
         length (int): Number of places anyone will look at.
+        run (Run | None): The same places, where they are one run of one slot: that needs no index.
         RETURNS (tuple[Tensor, Tensor]): Keys and values of all slots, [n_slots, Hkv, length, d], views.
         """
         if layer not in self._layers:
@@ -40,8 +58,8 @@ class KVStore:
         if size != (keys.shape[0], keys.shape[2]):
             keys, values = (_sized(keys, *size), _sized(values, *size))
             self._layers[layer] = (keys, values)
-        keys[slots, :, places] = key
-        values[slots, :, places] = value
+        put(keys, key, slots, places, run)
+        put(values, value, slots, places, run)
         return keys[: self.n_slots, :, :length], values[: self.n_slots, :, :length]
 
     def join(self) -> int:
@@ -103,6 +121,14 @@ class KVStore:
     def n_bytes(self) -> int:
         """Bytes held, all layers together."""
         return sum(t.numel() * t.element_size() for pair in self._layers.values() for t in pair)
+
+
+def put(to: Tensor, rows: Tensor, slots: Tensor, places: Tensor, run: Run | None) -> None:
+    """Write [N, Hkv, d] to N places of [S, Hkv, C, d]."""
+    if run is None:
+        to[slots, :, places] = rows
+    else:
+        to[run.slot, :, run.start : run.stop] = rows.transpose(0, 1)
 
 
 def _grown(tensor: Tensor, n_slots: int, length: int) -> tuple[int, int]:

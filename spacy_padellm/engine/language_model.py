@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
+from spacy_padellm.engine.compiled import CompiledLayers
 from spacy_padellm.engine.graphs import CapturedSteps
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.pieces import Pieces
@@ -29,6 +31,7 @@ class LanguageModel:
     name (str): What to call it in messages.
     steps (CapturedSteps): Runs its steps, and captures them on a GPU. Whoever changes what the model computes other
         than by its weights (an adapter that is merged or switched off) calls `steps.forget()`.
+    layers (CompiledLayers): Its layers as torch compiles them, for steps that ask for it.
     """
 
     model: PreTrainedModel
@@ -36,6 +39,7 @@ class LanguageModel:
     device: torch.device
     name: str
     steps: CapturedSteps = field(default_factory=CapturedSteps, repr=False, compare=False)
+    layers: CompiledLayers = field(default_factory=CompiledLayers, repr=False, compare=False)
 
     def store(self, *, captured: bool) -> KVStore:
         """A K/V store for documents that step together, to be closed when they are done.
@@ -44,9 +48,16 @@ class LanguageModel:
         """
         return self.steps.store(self.model, device=self.device) if captured else KVStore()
 
-    def step(self, stretches: Sequence[Stretch], awaited: Sequence[int], *, store: KVStore) -> Tensor:
-        """Feed stretches of trees: logits [R, V] at the awaited places of their row."""
-        return self.steps.run(self.model, stretches, awaited, store=store, device=self.device)
+    def step(
+        self, stretches: Sequence[Stretch], awaited: Sequence[int], *, store: KVStore, compiled: bool = False
+    ) -> Tensor:
+        """Feed stretches of trees: logits [R, V] at the awaited places of their row.
+
+        compiled (bool): Whether the model's layers run compiled.
+        RAISES (ValueError): P029 if torch cannot compile them.
+        """
+        with self.layers.within(self.model) if compiled else nullcontext():
+            return self.steps.run(self.model, stretches, awaited, store=store, device=self.device, compiled=compiled)
 
     @property
     def config(self) -> PretrainedConfig:

@@ -13,8 +13,12 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.types import Segment
 
 _CACHED_SEGMENTS = 4096
+
 _CACHED_WORD = 32
 """Characters of a word that is kept, at most."""
+
+_FEW = 4
+"""Pieces of a string that is kept, at most."""
 
 _BLANK, _SPACE = "Ġ▁ ", "Ġ▁ Ċĉč\n\t\r"
 """How vocabularies write a blank, and white space: byte-level ones, SentencePiece's, and plainly."""
@@ -72,6 +76,7 @@ class Pieces:
         self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
         self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
         self._spelled: dict[str, Spelling] = {}
+        self._decoded: dict[tuple[int, ...], str] = {}
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -173,6 +178,18 @@ class Pieces:
 
     def decode(self, pieces: Sequence[int]) -> str:
         """The string that the pieces of one segment spell."""
+        if len(pieces) > _FEW:
+            return self._decode(pieces)
+        # Counts come again and again, and half of the time of so short a call is spent on the way to the tokenizer.
+        key = tuple(pieces)
+        text = self._decoded.get(key)
+        if text is None:
+            if len(self._decoded) >= _CACHED_SEGMENTS:
+                self._decoded.clear()
+            text = self._decoded[key] = self._decode(pieces)
+        return text
+
+    def _decode(self, pieces: Sequence[int]) -> str:
         text = self.tokenizer.decode(list(pieces), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text[1:] if self.leading_blank and text.startswith(" ") else text
 

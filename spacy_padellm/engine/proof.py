@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spacy_padellm.engine.attention import FOREST, ForestRow, forward
+from spacy_padellm.engine.checkpoint import is_quantized
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
@@ -41,7 +42,9 @@ def prove(lm: LanguageModel) -> None:
         reason = f"{calls // 2} of {n_layers} layers use the forest's attention"
         raise ValueError(Errors.P025.format(family=lm.family, name=lm.name, reason=reason))
     off = ((packed - alone).abs().max() / alone.abs().max()).item()
-    tolerance = TOLERANCE.get(next(lm.model.parameters()).dtype, max(TOLERANCE.values()))
+    tolerance = max(TOLERANCE.values())
+    if not is_quantized(lm.model):
+        tolerance = TOLERANCE.get(next(lm.model.parameters()).dtype, tolerance)
     if not off <= tolerance:
         reason = f"packed and plain logits differ by {off:.2g} of the largest logit (at most {tolerance:.2g})"
         raise ValueError(Errors.P025.format(family=lm.family, name=lm.name, reason=reason))

@@ -10,8 +10,11 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from spacy_padellm.engine.kv import KVStore
+from spacy_padellm.engine.kv import KVStore, Run, put
 from spacy_padellm.tree.packing import RowShape
+
+Kind = tuple[RowShape, bool]
+"""What a captured step is of: the shape of its row, and whether the model's layers ran compiled."""
 
 FEW_SLOTS = 8
 LEAST_PLACES = 256
@@ -35,8 +38,8 @@ class Room:
 
     n_slots, n_places (int): S and C.
     layers (dict[int, tuple[Tensor, Tensor]]): Made by the first row that is written.
-    steps (dict[RowShape, Callable]): What was captured for these tensors, the step used last at the end.
-    seen (Counter[RowShape]): How often a shape came that was not captured.
+    steps (dict[Kind, Callable]): What was captured for these tensors, the step used last at the end.
+    seen (Counter[Kind]): How often a kind came that was not captured.
     n_touched (int): Slots that anything may have been written to since they were empty, the first ones.
     """
 
@@ -45,8 +48,8 @@ class Room:
         self.n_places = n_places
         self.epoch = epoch
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
-        self.steps: dict[RowShape, Callable[..., Tensor]] = {}
-        self.seen: Counter[RowShape] = Counter()
+        self.steps: dict[Kind, Callable[..., Tensor]] = {}
+        self.seen: Counter[Kind] = Counter()
         self.n_touched = 0
 
     @property
@@ -195,12 +198,20 @@ class FixedStore(KVStore):
         return (n_slots, length) if room is None else (max(n_slots, room.n_slots), max(length, room.n_places))
 
     def write(
-        self, layer: int, slots: Tensor, places: Tensor, key: Tensor, value: Tensor, length: int
+        self,
+        layer: int,
+        slots: Tensor,
+        places: Tensor,
+        key: Tensor,
+        value: Tensor,
+        length: int,
+        *,
+        run: Run | None = None,
     ) -> tuple[Tensor, Tensor]:
         self.reserve(length)
         keys, values = self.room.layer(layer, key, value)
-        keys[slots, :, places] = key
-        values[slots, :, places] = value
+        put(keys, key, slots, places, run)
+        put(values, value, slots, places, run)
         return keys[: self.n_viewed, :, :length], values[: self.n_viewed, :, :length]
 
     def fit(self, length: int, *, slack: int = 1) -> None:

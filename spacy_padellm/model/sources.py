@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -19,8 +19,10 @@ from spacy_padellm.engine.checkpoint import (
     WRITER,
     Reference,
     choose_device,
+    is_quantized,
     load_model,
     load_pieces,
+    on_device,
     save_model,
     save_pieces,
 )
@@ -96,6 +98,7 @@ class PretrainedSource:
     reference (Reference): The base model.
     lora (LoRA | None): The adapter; None to train all weights.
     dtype (torch.dtype): Of the base model's weights; adapters are float32.
+    quantization (Mapping[str, Any] | None): How the base model's weights are quantised when they are loaded.
     device (str): "auto", "cpu", "cuda" or "cuda:1" and so on.
     self_contained (bool): Save the base model, too.
     """
@@ -105,9 +108,13 @@ class PretrainedSource:
     dtype: torch.dtype
     device: str
     self_contained: bool
+    quantization: Mapping[str, Any] | None = None
 
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
         model, pieces = self._base(self.reference)
+        if self.lora is None and is_quantized(model):
+            expected = "an adapter, because quantised weights cannot be trained"
+            raise ValueError(Errors.P001.format(name="lora", expected=expected, got=self.lora))
         if self.lora is not None:
             try:
                 model = get_peft_model(model, _peft_config(self.lora))
@@ -159,7 +166,8 @@ class PretrainedSource:
 
     def _base(self, reference: Reference) -> tuple[PreTrainedModel, Pieces]:
         device = choose_device(self.device)
-        return load_model(reference, dtype=self.dtype, device=device), load_pieces(reference)
+        model = load_model(reference, dtype=self.dtype, device=device, quantization=self.quantization)
+        return model, load_pieces(reference)
 
 
 def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
@@ -208,6 +216,6 @@ def _proved(model: PreTrainedModel, pieces: Pieces, device: str, name: str) -> L
     if len(pieces) > n_rows:
         reason = f"it has {len(pieces)} pieces, but the model has embeddings for {n_rows}"
         raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=reason))
-    lm = LanguageModel(model.to(chosen).eval(), pieces, chosen, name)
+    lm = LanguageModel(on_device(model, chosen).eval(), pieces, chosen, name)
     prove(lm)
     return lm

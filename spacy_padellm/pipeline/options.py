@@ -30,6 +30,7 @@ class Options:
     draft_counts: bool | None
     kv_bytes: int | None
     cuda_graphs: bool
+    compile_layers: bool
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float
@@ -60,4 +61,5 @@ class Options:
             drafting=drafting,
             kv_bytes=self.kv_bytes,
             cuda_graphs=self.cuda_graphs,
+            compile_layers=self.compile_layers,
         )

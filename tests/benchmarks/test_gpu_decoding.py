@@ -22,10 +22,12 @@ def run(folder: Path, *more: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_all_sections(tmp_path: Path) -> None:
     found = run(tmp_path)
     assert "errors" not in found
     assert found["answers"]["captured_texts_equal"] and found["answers"]["generate_texts_equal"]
+    assert found["compiled"]["texts_equal"] and found["compiled"]["ours, captured, compiled, 1"]["documents"]
     latency = found["latency"]
     assert (
         latency["ours, plain"]["steps"] == latency["ours, plain"]["steps_per_doc"] * latency["ours, plain"]["documents"]

@@ -5,6 +5,7 @@ The slow form: every path is a sequence of its own, without a cache, through "ea
 
 import copy
 import random
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -209,3 +210,32 @@ def test_a_layer_without_an_index_is_refused():
     row = ForestRow(pack([Stretch(tree, 0, 3, 0)]), store=KVStore(1), device=CPU)
     with pytest.raises(ValueError, match=r"P022.*without an index.*SimpleNamespace"):
         forest_attention(SimpleNamespace(), states, states, states, None, forest=row)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("family", ["llama", "mistral-window"])
+def test_a_document_alone_needs_no_gathering(family, monkeypatch):
+    """Its nodes are its queries: the same logits as through the indices that several documents need."""
+    model, tree = build_model(family), forest()[0]
+    cuts = [0, 5, 9, 10, len(tree)]
+    assert cuts == sorted(set(cuts))
+
+    def run() -> list[Tensor]:
+        store = KVStore(1)
+        stretches = [Stretch(tree, start, stop, 0) for start, stop in pairwise(cuts)]
+        return [
+            run_row(model, [one], store=store, device=CPU, logits_at=torch.arange(one.stop - one.start))
+            for one in stretches
+        ]
+
+    alone = run()
+    made = ForestRow.__init__
+
+    def gathering(self: ForestRow, *args, **settings) -> None:
+        made(self, *args, **settings)
+        assert self._alone and self._run is not None
+        self._alone, self._run = False, None
+
+    monkeypatch.setattr(ForestRow, "__init__", gathering)
+    for one, other in zip(alone, run(), strict=True):
+        assert_close(one, other, rtol=0, atol=1e-6)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_padellm.engine.kv import KVStore
+from spacy_padellm.engine.kv import KVStore, Run
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=8), st.data())
@@ -44,6 +44,18 @@ def test_the_store_against_a_dictionary(steps, data):
             sizes.append(0)
         if data.draw(st.booleans()):
             store.fit(max(sizes), slack=data.draw(st.sampled_from([1, 2])))
+
+
+def test_a_run_of_places_is_what_the_same_places_one_by_one_are():
+    key, value = torch.randn(4, 2, 3), torch.randn(4, 2, 5)
+    slots, places = torch.full((4,), 1), torch.arange(3, 7)
+    stores = [KVStore(2), KVStore(2)]
+    plain, at_once = (
+        store.write(0, slots, places, key, value, 8, run=run)
+        for store, run in zip(stores, (None, Run(1, 3, 7)), strict=True)
+    )
+    for one, other in zip(plain, at_once, strict=True):
+        assert torch.equal(one, other) and one[1, :, 3:7].abs().sum() > 0
 
 
 def test_what_is_held_is_counted():

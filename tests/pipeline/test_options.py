@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from spacy.language import Language
 
+from spacy_padellm.engine.compiled import CompiledLayers
 from spacy_padellm.engine.graphs import CapturedSteps
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline import component
@@ -179,6 +181,21 @@ def test_cuda_graphs_captures_steps_and_changes_no_answer(trained: Callable[...,
         assert lm.steps._shelf._rooms
         nlp.update(examples(nlp), sgd=nlp.resume_training())
         assert not lm.steps._shelf._rooms
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_compile_layers_runs_what_torch_compiles(trained: Callable[..., Language], setting: bool):
+    nlp, plain = trained(compile_layers=setting), trained()
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    shim_of(nlp.get_pipe("padellm_ner").model).lm.layers = CompiledLayers(backend)
+    assert [spans(doc) for doc in nlp.pipe(TEXTS)] == [spans(doc) for doc in plain.pipe(TEXTS)]
+    assert bool(graphs) == setting
 
 
 def test_max_row_bounds_a_step_and_changes_no_answer(trained: Callable[..., Language]):

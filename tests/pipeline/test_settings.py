@@ -33,6 +33,7 @@ WRONG: dict[str, list[Any]] = {
     "draft_counts": ["yes", 1],
     "kv_bytes": ["many", 1.5, True],
     "cuda_graphs": ["yes", 1],
+    "compile_layers": ["yes", 1],
     "weighting": ["paper", 3],
     "label_draw": [3, "few"],
     "copy_share": ["much", None],
