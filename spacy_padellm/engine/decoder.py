@@ -62,6 +62,8 @@ class Decoding:
     kv_bytes (int | None): The most bytes of keys and values; None for a share of what is free (see `memory.kv_budget`).
         A document that needs more is decoded alone.
     cuda_graphs (bool): On a GPU, capture the steps that come again.
+    labels_at_once (int | None): How many of a document's first questions are asked at once: memory is needed for these
+        and what they open. None for all of them, in the fewest steps.
     """
 
     constrain: bool = True
@@ -70,6 +72,7 @@ class Decoding:
     drafting: Drafting = field(default_factory=Drafting)
     kv_bytes: int | None = None
     cuda_graphs: bool = True
+    labels_at_once: int | None = None
 
 
 def decode(
@@ -112,6 +115,7 @@ def decode_stream(
             max_answer=options.max_answer,
             constrain=options.constrain,
             drafting=options.drafting,
+            at_once=options.labels_at_once,
         )
 
     @torch.inference_mode()
@@ -166,6 +170,8 @@ def _step(lm: LanguageModel, store: KVStore, stretches: Sequence[Stretch], fed: 
     if awaited:
         for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
             growth.take(growing, *best, others)
+        for growth in fed:
+            growth.go_on()
 
 
 def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[list[tuple[int, float]]]:

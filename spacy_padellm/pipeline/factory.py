@@ -34,6 +34,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "draft_counts": None,
     "kv_bytes": None,
     "cuda_graphs": True,
+    "labels_at_once": None,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -67,6 +68,7 @@ def make_padellm_ner(
     draft_counts: bool | None,
     kv_bytes: int | None,
     cuda_graphs: bool,
+    labels_at_once: int | None,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -99,6 +101,10 @@ def make_padellm_ner(
         4 GiB there at the most.
     cuda_graphs (bool): On a GPU, capture the steps that come again, so that each is one launch. Takes memory for the
         keys and values of as many documents as were decoded together.
+    labels_at_once (int | None): Ask a text about so many labels at a time, all over the one reading of the text, and
+        keep nothing of one group of labels for the next. What is found is the same; it takes memory for one group in
+        place of all labels, and steps for each group. None for all labels at once. A scheme with one question about all
+        labels has one group.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -128,6 +134,7 @@ def make_padellm_ner(
         draft_counts=draft_counts,
         kv_bytes=kv_bytes,
         cuda_graphs=cuda_graphs,
+        labels_at_once=labels_at_once,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,
