@@ -36,7 +36,10 @@ def test_pieces_with_a_tokenizer_that_knows_the_questions():
     """A label is its word and ":", a mention "#", its ordinal and ":"."""
     label, mention = (
         [len(fresh_pieces(scheme).question(ask(scheme))) for scheme in (COMPACT, *OTHERS)]
-        for ask in (lambda scheme: scheme.ask({"PER": "person"})[0].question, lambda scheme: scheme.prompt.ask_mention(1))
+        for ask in (
+            lambda scheme: scheme.ask({"PER": "person"})[0].question,
+            lambda scheme: scheme.prompt.ask_mention(1),
+        )
     )
     assert label[0] == 2 and min(label[1:]) >= 7
     assert mention[0] == 3 and min(mention[1:]) >= 4

@@ -206,9 +206,7 @@ def test_a_failure_in_a_later_group_is_of_one_document(lm, steps):
     requests = [asked(SCHEMES["padellm"], many(6), text) for text in TEXTS]
     expected = [run(lm, [request])[0][0] for request in requests]
     steps.error = ValueError("no luck")
-    steps.fails = lambda growths: any(
-        growth._request is requests[2] and len(growth._unasked) < 3 for growth in growths
-    )
+    steps.fails = lambda growths: any(growth._request is requests[2] and len(growth._unasked) < 3 for growth in growths)
     got = dict(decode_stream(lm, requests, Decoding(max_answer=6, labels_at_once=2), Counters(), in_flight=4))
     assert got.pop(2) is steps.error
     for number, answers in got.items():
