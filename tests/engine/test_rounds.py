@@ -25,7 +25,7 @@ from spacy_padellm.types import Answered, Mention, Scheme
 from tests.checkpoints import GOLD, LABELS, build_lm, gold_mentions, pieces_of, trained_lm
 from tests.engine.recording import record
 from tests.engine.test_decoder import TEXTS, assert_same, borders_of, request_for
-from tests.engine.test_stream import Steps, steps
+from tests.engine.test_stream import steps
 
 __all__ = ["steps"]
 
