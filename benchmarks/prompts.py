@@ -45,13 +45,10 @@ SCHEMES: Mapping[str, PaDeLLM] = MappingProxyType(
     }
 )
 
-FIRST = (
-    "old new famous small large local foreign ancient modern public private sacred rare common legal medical".split()
-)
-SECOND = (
-    "person place club film song city street country river animal plant drug gene cell dish book event ship".split()
-)
+FIRST = "old new famous small large local foreign ancient modern public private sacred rare common legal medical"
+SECOND = "person place club film song city street country river animal plant drug gene cell dish book event ship"
 LAST = "", " name", " part", " type"
+"""Made-up labels are a word of each, the last one left out at first."""
 
 TEXT = "Japan began the defence of their Asian Cup title with a lucky win against Syria"
 GOLD = ((0, "Japan"), (0, "Syria"), (1, "Asian Cup"))
@@ -63,11 +60,12 @@ def make_labels(number: int) -> dict[str, str]:
 
     RAISES (ValueError): If there are not so many.
     """
-    if number > len(FIRST) * len(SECOND) * len(LAST):
-        raise ValueError(f"there are {len(FIRST) * len(SECOND) * len(LAST)} labels at the most, got {number}")
+    firsts, seconds = FIRST.split(), SECOND.split()
     words = []
-    for last, step in itertools.product(LAST, range(len(SECOND))):
-        words += [f"{first} {SECOND[(place + step) % len(SECOND)]}{last}" for place, first in enumerate(FIRST)]
+    for last, step in itertools.product(LAST, range(len(seconds))):
+        words += [f"{first} {seconds[(place + step) % len(seconds)]}{last}" for place, first in enumerate(firsts)]
+    if number > len(words):
+        raise ValueError(f"there are {len(words)} labels at the most, got {number}")
     return {f"L{place}": found for place, found in enumerate(words[:number])}
 
 
