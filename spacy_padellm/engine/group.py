@@ -109,11 +109,11 @@ class Group:
 
     def fill_row(self, max_row: int, turn: int) -> tuple[list[Stretch], list[Growth]]:
         """Stretches of as many documents as the row holds, in the order of their slots; what does not fit waits for the
-        next step. Where less than half of the documents are new, or have new questions, they step alone: so many pieces
-        beside a few of each of the others would make most of the attention padding."""
+        next step. Where less than half of the documents are new they step alone: their whole texts beside a few pieces
+        of each of the others would make most of the attention padding."""
         # Whoever has waited longest comes first, so a full row starves nobody.
         waiting = sorted(self.members, key=lambda member: (member.last_fed, member.number))
-        new = [member for member in waiting if member.growth.new]
+        new = [member for member in waiting if member.last_fed < 0]
         alone = 0 < len(new) < len(waiting) / 2
         chosen: list[tuple[Stretch, Member]] = []
         for member in new if alone else waiting:

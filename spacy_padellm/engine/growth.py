@@ -54,7 +54,6 @@ class Growth:
     at_once (int | None): How many of the first questions are asked at once, the next ones when these are answered with
         all they opened; None for all of them.
     alone (bool): Whether it steps alone, so that a step costs more than a few pieces do.
-    new (bool): Whether questions were asked of which nothing has been fed: they are many pieces.
     RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has. A further
         answer that does, or what stands under it, is not followed; nor is a draft.
     """
@@ -73,7 +72,6 @@ class Growth:
     ) -> None:
         self.slot = slot
         self.alone = True
-        self.new = True
         self.tree = Tree()
         self.fed = 0
         self.n_steps = 0
@@ -121,7 +119,6 @@ class Growth:
         self._ask_next()
 
     def _ask_next(self) -> None:
-        self.new = True
         for _ in range(min(self._at_once, len(self._unasked))):
             self._given.append(self._plant(self._unasked.popleft(), self._trunk))
 
@@ -152,7 +149,6 @@ class Growth:
         """The answers that the logits of these nodes bring forward, drafts first: they must be given to `take` one by
         one in this order, so that an answer that reaches a draft finds it known."""
         self.fed = stretch.stop
-        self.new = False
         self.n_steps += 1
         awaited: list[Growing] = []
         for waiting in (self._drafted, self._growing):

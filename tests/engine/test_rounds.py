@@ -12,6 +12,7 @@ import pytest
 from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stream
 from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.graphs import CapturedSteps
+from spacy_padellm.engine.group import Member
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.memory import bytes_per_place
@@ -186,8 +187,9 @@ def test_documents_in_flight_are_bounded_by_their_largest_group(lm, steps):
     assert same([outcomes[number] for number in range(9)], [expected] * 9)
     assert counters.peak_kv_pieces <= places
     assert 1 < max(map(len, steps.fed)) < 9
-    growth = steps.fed[0][0]
-    assert growth.largest > len(growth.tree)
+    member = Member(0, request, steps.fed[0][0])
+    assert member.growth.largest > len(member.growth.tree) == member.size
+    assert member.growth_rate == member.growth.largest / member.size
 
 
 def test_a_document_that_starts_over_begins_at_its_first_group(lm, steps):
