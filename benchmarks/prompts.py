@@ -45,8 +45,13 @@ SCHEMES: Mapping[str, PaDeLLM] = MappingProxyType(
     }
 )
 
-FIRST = "old new famous small large local foreign ancient modern public private sacred rare common legal medical"
-SECOND = "person place club film song city street country river animal plant drug gene cell dish book event ship"
+FIRST = (
+    "old new famous small large local foreign ancient modern public private sacred rare common legal medical social royal "
+    "chemical digital northern southern urban rural early late"
+)
+SECOND = (
+    "person place club film song city street country river animal plant drug gene cell dish book event ship planet tool"
+)
 LAST = "", " name", " part", " type"
 """Made-up labels are a word of each, the last one left out at first."""
 
