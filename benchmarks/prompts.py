@@ -46,8 +46,8 @@ SCHEMES: Mapping[str, PaDeLLM] = MappingProxyType(
 )
 
 FIRST = (
-    "old new famous small large local foreign ancient modern public private sacred rare common legal medical social royal "
-    "chemical digital northern southern urban rural early late"
+    "old new famous small large local foreign ancient modern public private sacred rare common legal medical social "
+    "royal chemical digital northern southern urban rural early late"
 )
 SECOND = (
     "person place club film song city street country river animal plant drug gene cell dish book event ship planet tool"
