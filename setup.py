@@ -64,6 +64,7 @@ ENTRY_POINTS = {
         "spacy-padellm.AutoRegAug.v1": "spacy_padellm.schemes.augmented:build_augmented_v1",
         "spacy-padellm.EnglishPrompt.v1": "spacy_padellm.prompts.english:build_english_prompt_v1",
         "spacy-padellm.ChinesePrompt.v1": "spacy_padellm.prompts.chinese:build_chinese_prompt_v1",
+        "spacy-padellm.CompactPrompt.v1": "spacy_padellm.prompts.compact:build_compact_prompt_v1",
         "spacy-padellm.LabelDraw.v1": "spacy_padellm.training.label_draw:build_label_draw_v1",
         "spacy-padellm.LoRA.v1": "spacy_padellm.model.lora:build_lora_v1",
     },

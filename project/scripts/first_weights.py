@@ -30,7 +30,7 @@ class FirstWeights:
     """What the decoder is made of.
 
     shape (FreshShape): Its shape.
-    prompt (str): "English" or "Chinese".
+    prompt (str): "English", "Chinese" or "Compact".
     limit (int): Train the tokenizer on so many texts, 0 for all.
     seed (int): Of the weights.
     """
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("train", type=Path, help="training documents")
     parser.add_argument("labels", type=Path, help="JSON file of labels")
     parser.add_argument("output", type=Path, help="folder to write to")
-    parser.add_argument("--prompt", default="English", help="English or Chinese")
+    parser.add_argument("--prompt", default="English", help="English, Chinese or Compact")
     parser.add_argument("--limit", type=int, default=0, help="train the tokenizer on so many texts")
     parser.add_argument("--seed", type=int, default=0)
     add_shape(parser)

@@ -50,7 +50,7 @@ class Training:
     configs (Path): Folder of the configs.
     config (str): Which of them trains the schemes.
     lang (str): Language code.
-    prompt (str): "English" or "Chinese".
+    prompt (str): "English", "Chinese" or "Compact".
     updates (int): Of the weights.
     evaluations (int): How often a pipeline is scored on dev while it is trained; the best one is kept.
     limit (int): Take only so many training documents, the first ones; 0 for all.
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--rivals", nargs="*", default=["ner"], help="configs of other pipelines to train")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lang", default="en")
-    parser.add_argument("--prompt", default="English", help="English or Chinese")
+    parser.add_argument("--prompt", default="English", help="English, Chinese or Compact")
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--evaluations", type=int, default=4)
     parser.add_argument("--limit", type=int, default=0, help="take only the first so many training documents")

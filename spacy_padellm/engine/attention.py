@@ -8,7 +8,7 @@ was loaded with `attn_implementation=FOREST` builds no mask of its own and hands
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 
+from spacy_padellm.engine.blocks import WHOLE, Block, blocks_of
 from spacy_padellm.engine.kv import KVStore, Run
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Row, Stretch, pack
@@ -61,21 +62,22 @@ class ForestRow:
         if self._alone and sent is None:
             self._run = Run(int(row.slots[0]), int(row.keys[0]), int(row.keys[0]) + len(row))
         self._node_slots = self.slots[self.documents] if store is not None else self.slots
-        self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
+        # On a GPU more launches would cost more than they save, and a captured step keeps its shapes.
+        self._blocks = blocks_of(row.mask) if device.type == "cpu" and sent is None else WHOLE
+        self._biases: dict[tuple[int | None, torch.dtype], list[Tensor]] = {}
 
-    def bias_within(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """The visibility mask, narrowed to the `window` nearest tree positions where the model has a window, as what
-        is added to the scores: [D, 1, q, L], 0 or -inf. Made once a step: a boolean mask is turned into this in every
-        layer. Its rows are 16 bytes apart or a multiple, which the fused kernels ask for."""
+    def blocks_within(self, window: int | None, dtype: torch.dtype) -> Iterator[tuple[Block, Tensor]]:
+        """Each block of queries with its part of the visibility mask, narrowed to the `window` nearest tree positions
+        where the model has a window, as what is added to the scores: [D, 1, q, K], 0 or -inf. Made once a step: a
+        boolean mask is turned into this in every layer. Its rows are 16 bytes apart or a multiple, which the fused
+        kernels ask for."""
         if (window, dtype) not in self._biases:
             mask = self.mask
             if window is not None:
                 distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
                 mask = mask & (distance < window)[:, None]
-            *rows, length = mask.shape
-            bias = torch.full((*rows, -(-length // 8) * 8), -torch.inf, dtype=dtype, device=mask.device)
-            self._biases[window, dtype] = bias[..., :length].masked_fill_(mask, 0.0)
-        return self._biases[window, dtype]
+            self._biases[window, dtype] = [_bias(block.part(mask), dtype) for block in self._blocks]
+        return zip(self._blocks, self._biases[window, dtype], strict=True)
 
     def pad_queries(self, states: Tensor) -> Tensor:
         """[N, H, d] to [D, H, q, d]. Padded places repeat the row's first node; nobody reads them."""
@@ -130,11 +132,25 @@ def forest_attention(
     if groups > 1:
         # `enable_gqa` with a mask falls to the slow math kernel on CUDA.
         keys, values = keys.repeat_interleave(groups, dim=1), values.repeat_interleave(groups, dim=1)
-    bias = forest.bias_within(sliding_window, queries.dtype)
-    out = nn.functional.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=bias, dropout_p=dropout, scale=scaling
-    )
+    parts = [
+        nn.functional.scaled_dot_product_attention(
+            queries[:, :, block.queries],
+            block.seen(keys),
+            block.seen(values),
+            attn_mask=bias,
+            dropout_p=dropout,
+            scale=scaling,
+        )
+        for block, bias in forest.blocks_within(sliding_window, queries.dtype)
+    ]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return forest.drop_padding(out)[None], None
+
+
+def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    *rows, length = mask.shape
+    bias = torch.full((*rows, -(-length // 8) * 8), -torch.inf, dtype=dtype, device=mask.device)
+    return bias[..., :length].masked_fill_(mask, 0.0)
 
 
 def _layer_of(module: nn.Module) -> int:

@@ -64,6 +64,8 @@ class Decoding:
         A document that needs more is decoded alone.
     cuda_graphs (bool): On a GPU, capture the steps that come again.
     compile_layers (bool): Compile the model's layers.
+    labels_at_once (int | None): How many of a document's first questions are asked at once: memory is needed for these
+        and what they open. None for all of them, in the fewest steps.
     """
 
     constrain: bool = True
@@ -73,6 +75,7 @@ class Decoding:
     kv_bytes: int | None = None
     cuda_graphs: bool = True
     compile_layers: bool = False
+    labels_at_once: int | None = None
 
 
 def decode(
@@ -115,6 +118,7 @@ def decode_stream(
             max_answer=options.max_answer,
             constrain=options.constrain,
             drafting=options.drafting,
+            at_once=options.labels_at_once,
         )
 
     @torch.inference_mode()
@@ -175,6 +179,8 @@ def _step(
     if awaited:
         for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):
             growth.take(growing, *best, others)
+        for growth in fed:
+            growth.go_on()
 
 
 def _choose(logits: Tensor, awaited: Sequence[tuple[Growth, Growing]]) -> list[list[tuple[int, float]]]:

@@ -56,6 +56,7 @@ class Drafts:
 
     def __init__(self) -> None:
         self._offered = 0
+        self._settled = (0, 0)
         self._unconfirmed: set[int] = set()
         self._known: dict[int, list[tuple[Growing, Choice]]] = {}
 
@@ -71,10 +72,21 @@ class Drafts:
             node = tree.parents[node]
 
     def counted(self, fed: int) -> tuple[int, int]:
-        """Of the first `fed` nodes of the tree, how many were drafts, and how many of these were wanted."""
+        """How many drafts were fed, and how many of these were wanted.
+
+        fed (int): Nodes of the tree that were fed, those that were taken back left aside.
+        """
         refuted = sum(node < fed for node in self._unconfirmed)
         accepted = self._offered - len(self._unconfirmed)
-        return accepted + refuted, accepted
+        drafts_before, accepted_before = self._settled
+        return drafts_before + accepted + refuted, accepted_before + accepted
+
+    def settle(self, fed: int) -> None:
+        """All drafts are taken back from the tree, of which so many nodes were fed. They stay counted."""
+        self._settled = self.counted(fed)
+        self._offered = 0
+        self._unconfirmed.clear()
+        self._known.clear()
 
     def learn(self, draft: Growing, choice: Choice) -> None:
         """What the model puts behind a draft."""

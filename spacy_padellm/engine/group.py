@@ -42,8 +42,8 @@ class Member:
 
     @property
     def growth_rate(self) -> float:
-        """How many times as large as at its start the tree is."""
-        return len(self.growth.tree) / self.size
+        """How many times as large as at its start the tree has been."""
+        return self.growth.largest / self.size
 
 
 class Group:

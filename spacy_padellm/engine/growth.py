@@ -51,6 +51,8 @@ class Growth:
     max_answer (int): The most pieces an answer may have.
     constrain (bool): Whether copied answers are held to the text.
     drafting (Drafting): What is fed before it is known to be wanted.
+    at_once (int | None): How many of the first questions are asked at once, the next ones when these are answered with
+        all they opened; None for all of them.
     alone (bool): Whether it steps alone, so that a step costs more than a few pieces do.
     RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has. A further
         answer that does, or what stands under it, is not followed; nor is a draft.
@@ -66,6 +68,7 @@ class Growth:
         max_answer: int,
         constrain: bool,
         drafting: Drafting,
+        at_once: int | None = None,
     ) -> None:
         self.slot = slot
         self.alone = True
@@ -86,11 +89,38 @@ class Growth:
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
-        self._given = [self._plant(branch, self._trunk) for branch in request.branches]
+        self._largest = 0
+        self._at_once = at_once or max(1, len(request.branches))
+        self._unasked = deque(request.branches)
+        for branch in request.branches:
+            self._fits(self._trunk, len(pieces.question(branch.question)), optional=False)
+        self._given: list[list[Given]] = []
+        self._ask_next()
 
     @property
     def done(self) -> bool:
-        return not self._growing
+        return not self._growing and not self._unasked
+
+    @property
+    def largest(self) -> int:
+        """The most nodes the tree has had at once."""
+        return max(self._largest, len(self.tree))
+
+    def go_on(self) -> None:
+        """Between two steps: if all that was asked is answered, take it back from the tree and ask the next questions
+        under the trunk, whose keys and values are still there."""
+        if self._growing or not self._unasked:
+            return
+        self._largest = self.largest
+        self.drafts.settle(self.fed)
+        self._drafted.clear()
+        self.fed = self._trunk + 1
+        self.tree.cut(self.fed)
+        self._ask_next()
+
+    def _ask_next(self) -> None:
+        for _ in range(min(self._at_once, len(self._unasked))):
+            self._given.append(self._plant(self._unasked.popleft(), self._trunk))
 
     def answered(self) -> list[Answered]:
         """The finished answers in the order asked, each followed by those it opened, whatever finished first. Of

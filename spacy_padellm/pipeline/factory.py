@@ -35,6 +35,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "kv_bytes": None,
     "cuda_graphs": True,
     "compile_layers": False,
+    "labels_at_once": None,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -69,6 +70,7 @@ def make_padellm_ner(
     kv_bytes: int | None,
     cuda_graphs: bool,
     compile_layers: bool,
+    labels_at_once: int | None,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -103,6 +105,10 @@ def make_padellm_ner(
         keys and values of as many documents as were decoded together.
     compile_layers (bool): Compile the model's layers with `torch.compile`, at the first text: some 15 s, for about a
         quarter less time a step on a GPU. Needs a C++ compiler, and triton on a GPU.
+    labels_at_once (int | None): Ask a text about so many labels at a time, all over the one reading of the text, and
+        keep nothing of one group of labels for the next. What is found is the same; it takes memory for one group in
+        place of all labels, and steps for each group. None for all labels at once. A scheme with one question about all
+        labels has one group.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -133,6 +139,7 @@ def make_padellm_ner(
         kv_bytes=kv_bytes,
         cuda_graphs=cuda_graphs,
         compile_layers=compile_layers,
+        labels_at_once=labels_at_once,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

@@ -31,6 +31,7 @@ class Options:
     kv_bytes: int | None
     cuda_graphs: bool
     compile_layers: bool
+    labels_at_once: int | None
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float
@@ -44,6 +45,8 @@ class Options:
         check_whole("draft_copies", self.draft_copies, least=0)
         if self.kv_bytes is not None:
             check_whole("kv_bytes", self.kv_bytes)
+        if self.labels_at_once is not None:
+            check_whole("labels_at_once", self.labels_at_once)
         if self.label_draw is not None and not isinstance(self.label_draw, LabelDraw):
             expected = 'a block "spacy-padellm.LabelDraw.v1"'
             raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))
@@ -62,4 +65,5 @@ class Options:
             kv_bytes=self.kv_bytes,
             cuda_graphs=self.cuda_graphs,
             compile_layers=self.compile_layers,
+            labels_at_once=self.labels_at_once,
         )

@@ -64,6 +64,13 @@ class Tree:
         self.visibility.extend(parent, len(pieces))
         return node
 
+    def cut(self, size: int) -> None:
+        """Take back all nodes but the first `size`: the tree is as it was when it had no more."""
+        del self.pieces[size:], self.parents[size:], self.depths[size:]
+        self.visibility.cut(size)
+        # Of equal children the later one is found, so what a cut node stood in for is found again.
+        self._children = {pair: node for node, pair in enumerate(zip(self.parents, self.pieces, strict=True))}
+
     def path(self, node: int) -> list[int]:
         """The nodes from the first piece down to `node`: the slow, obvious form of the visibility rule."""
         nodes = []

@@ -40,6 +40,11 @@ class Visibility:
         self._seen[start:stop, start:stop] = _triangle(count)
         self._size = stop
 
+    def cut(self, size: int) -> None:
+        """Take back all nodes but the first `size`."""
+        self._seen[size : self._size] = False
+        self._size = min(size, self._size)
+
     def rows(self, start: int, stop: int) -> NDArray[np.bool_]:
         """What the nodes from `start` to `stop` (exclusive) see: bool [stop - start, stop]."""
         return self._seen[start:stop, :stop]

@@ -11,6 +11,7 @@ from spacy_padellm.backends.local import Text, answer_texts
 from spacy_padellm.backends.replay import replay_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
 from spacy_padellm.prompts.chinese import build_chinese_prompt_v1
+from spacy_padellm.prompts.compact import build_compact_prompt_v1
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.augmented import AutoRegAug
 from spacy_padellm.schemes.one_step import OneStep
@@ -55,6 +56,29 @@ def test_replay_in_chinese_with_many_mentions():
     )
     assert strings(scheme.read(answered).mentions) == strings(gold)
     assert scheme.read(answered).counts == {"LOC": 12}
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("constrain", [True, False], ids=["held", "free"])
+def test_replay_with_the_compact_prompt(tokenizer, constrain):
+    """Counts of one digit and of two, mentions that begin with digits or look like parts of the prompt, label words
+    that are the start of others, or the same."""
+    text = "2 dogs, 12 cats: #1:3 in 1995 " + "Ada " * 11
+    words = [match.group() for match in re.finditer(r"[A-Za-z0-9]+|\S", text)]
+    numbers = ["2", "12", "#1:3", "1995"]
+    gold = [Mention("NUM", string, ordinal) for ordinal, string in enumerate(numbers, 1)]
+    gold += [Mention("PER", "Ada", ordinal) for ordinal in range(1, words.count("Ada") + 1)]
+    labels = {"NUM": "number", "PER": "number 1", "OTHER": "number 1", "NONE": "1"}
+    borders = [match.span() for match in re.finditer(r"[A-Za-z0-9]+|\S", text)]
+    scheme, lm = PaDeLLM(COMPACT), build_lm("llama", pieces_of(tokenizer))
+    decoding = Decoding(constrain=constrain)
+    (answered,) = replay_texts(
+        lm, scheme, labels, [Text(text, borders)], [gold], decoding=decoding, counters=Counters()
+    )
+    reading = scheme.read(answered)
+    assert strings(reading.mentions) == strings(gold)
+    assert reading.counts == {"NUM": 4, "PER": 11, "OTHER": 0, "NONE": 0}
+    assert reading.unreadable == ()
 
 
 def test_a_gold_mention_off_the_token_borders_is_replayed_too():
@@ -116,7 +140,12 @@ def test_no_labels_no_answers():
 
 
 PROMPT = build_english_prompt_v1()
-WITH_FORMS = [OneStep(PROMPT), AutoRegStruct(PROMPT), AutoRegAug(PROMPT)]
+COMPACT = build_compact_prompt_v1()
+WITH_FORMS = [scheme(prompt) for prompt in (PROMPT, COMPACT) for scheme in (OneStep, AutoRegStruct, AutoRegAug)]
+
+
+def named(scheme) -> str:
+    return type(scheme).__name__ + (" compact" if scheme.prompt is COMPACT else "")
 
 
 def located(text: str, mentions: list[Mention]) -> list[Mention]:
@@ -130,7 +159,7 @@ def located(text: str, mentions: list[Mention]) -> list[Mention]:
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
+@pytest.mark.parametrize("scheme", WITH_FORMS, ids=named)
 @pytest.mark.parametrize("constrain", [True, False], ids=["held", "free"])
 def test_replay_gives_gold_back_in_every_scheme(tokenizer, scheme, constrain):
     """One answer for each question, as long as the gold answer is: longer than the limit of free answers."""
@@ -151,7 +180,7 @@ def test_replay_gives_gold_back_in_every_scheme(tokenizer, scheme, constrain):
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("scheme", WITH_FORMS, ids=lambda scheme: type(scheme).__name__)
+@pytest.mark.parametrize("scheme", WITH_FORMS[:3], ids=named)
 def test_a_random_model_answers_with_strings_of_the_text(tokenizer, scheme):
     """Held to the text, in any batch; what reaches the limit keeps what is complete of it."""
     lm = build_lm("llama", pieces_of(tokenizer), seed=3, initializer_range=0.1)

@@ -5,6 +5,7 @@ The slow form: every path is a sequence of its own, without a cache, through "ea
 
 import copy
 import random
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from spacy_padellm.engine import attention, blocks
 from spacy_padellm.engine.attention import ForestRow, forest_attention, forward, run_row
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.tree.packing import Stretch, pack
@@ -66,10 +68,16 @@ def assert_near(got: Tensor, expected: Tensor) -> None:
     assert_close(got, expected, rtol=0, atol=2e-5 * max(1.0, expected.abs().max().item()))
 
 
-@pytest.fixture(params=list(MODELS))
-def models(request):
-    """A family's model with the forest's attention, and the same weights with its own."""
-    built = [build_model(request.param, attention=attention) for attention in ("spacy_padellm_forest", "eager")]
+@pytest.fixture(
+    params=[*((family, blocks.SIZE) for family in MODELS), ("llama", 3), ("mistral-window", 2)],
+    ids=lambda param: f"{param[0]} {param[1]}",
+)
+def models(request, monkeypatch):
+    """A family's model with the forest's attention, and the same weights with its own. Some with blocks so small that
+    every row has several."""
+    family, size = request.param
+    monkeypatch.setattr(attention, "blocks_of", partial(blocks.blocks_of, size=size))
+    built = [build_model(family, attention=kind) for kind in ("spacy_padellm_forest", "eager")]
     for name, weight in built[0].state_dict().items():
         assert torch.equal(weight, built[1].state_dict()[name])
     return built

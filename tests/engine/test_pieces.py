@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerFast
 from spacy_padellm.engine.fresh import train_tokenizer
 from spacy_padellm.engine.pieces import Pieces, without_surrogates
 from spacy_padellm.prompts.chinese import build_chinese_prompt_v1
+from spacy_padellm.prompts.compact import build_compact_prompt_v1
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from tests.checkpoints import TOKENIZERS, fresh_tokenizer, gpt2_tokenizer, pieces_of
 
-PROMPTS = (build_english_prompt_v1(), build_chinese_prompt_v1())
+PROMPTS = (build_english_prompt_v1(), build_chinese_prompt_v1(), build_compact_prompt_v1())
 SEGMENTS = [
     *(segment for prompt in PROMPTS for segment in prompt.trunk("Japan")),
     *(prompt.ask_label(words) for prompt in PROMPTS for words in ("person", "人名", "a label, with a comma")),

@@ -22,6 +22,7 @@ from tests.pipeline.makers import (
     DATA,
     TEXTS,
     Script,
+    annotations,
     answering,
     answers,
     blank,
@@ -203,6 +204,19 @@ def test_max_row_bounds_a_step_and_changes_no_answer(trained: Callable[..., Lang
     assert answers(wide) == answers(narrow)
     assert ours(narrow).counters.steps > ours(wide).counters.steps
     assert ours(narrow).counters.pieces <= 5 * ours(narrow).counters.steps
+
+
+@pytest.mark.parametrize("scheme", ["PaDeLLM", "OneStep"])
+def test_labels_at_once_bounds_keys_and_values_and_changes_no_answer(trained: Callable[..., Language], scheme: str):
+    """Labels that nothing was learnt about are asked about, too. Batches end their groups at different times."""
+    block = {"@misc": f"spacy-padellm.{scheme}.v1", "prompt": {"@misc": "spacy-padellm.EnglishPrompt.v1"}}
+    together, grouped = (trained(scheme=block, max_answer=6, labels_at_once=at_once) for at_once in (None, 4))
+    for nlp in (together, grouped):
+        ours(nlp).set_labels(["city", *(f"kind {number}" for number in range(22)), "movie"])
+    assert answers(grouped) == answers(together)
+    assert annotations(grouped) == annotations(together)
+    assert ours(grouped).counters.peak_kv_pieces < ours(together).counters.peak_kv_pieces / 2
+    assert ours(grouped).counters.steps > ours(together).counters.steps
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ SCHEMES = ("OneStep", "AutoRegStruct", "AutoRegAug")
 each_scheme = pytest.mark.parametrize("name", SCHEMES)
 
 
-def block(name: str) -> dict[str, Any]:
-    return {"@misc": f"spacy-padellm.{name}.v1", "prompt": {"@misc": "spacy-padellm.EnglishPrompt.v1"}}
+def block(name: str, prompt: str = "English") -> dict[str, Any]:
+    return {"@misc": f"spacy-padellm.{name}.v1", "prompt": {"@misc": f"spacy-padellm.{prompt}Prompt.v1"}}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,20 @@ def test_it_learns_and_finds_in_any_batch_held_or_free(learnt: Callable[..., Lan
         assert [entities(doc) for doc in made.pipe(TEXTS)] == [ents for _, ents in DATA]
         assert without_blanks(answers(made)) == without_blanks(answers(nlp))
     assert [annotations(nlp, [text])[0] for text in TEXTS] == annotations(nlp)
+
+
+@pytest.mark.parametrize("name", ["PaDeLLM", *SCHEMES])
+def test_it_learns_with_the_compact_prompt(name: str, tmp_path: Any):
+    """And finds the same in any batch, label by label, and after it was saved."""
+    nlp = train(blank(scheme=block(name, prompt="Compact")))
+    nlp.to_disk(tmp_path / "pipeline")
+    loaded = spacy.load(tmp_path / "pipeline")
+    assert ours(loaded).scheme == ours(nlp).scheme != ours(blank(scheme=block(name))).scheme
+    assert [entities(doc) for doc in loaded.pipe(TEXTS)] == [ents for _, ents in DATA]
+    assert [annotations(nlp, [text])[0] for text in TEXTS] == annotations(loaded)
+    grouped = blank(scheme=block(name, prompt="Compact"), labels_at_once=1)
+    ours(grouped).from_bytes(ours(nlp).to_bytes())
+    assert annotations(grouped) == annotations(loaded)
 
 
 @each_scheme

@@ -113,12 +113,12 @@ def test_comment_names_every_data_set():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("prompt", ["English", "Chinese"])
+@pytest.mark.parametrize("prompt", ["English", "Chinese", "Compact"])
 def test_prompt_can_be_chosen(name, prompt):
     overrides = {"components.padellm_ner.scheme.prompt.@misc": f"spacy-padellm.{prompt}Prompt.v1"}
     config = load_config(ROOT / "project" / "configs" / f"{name}.cfg", overrides=overrides)
     built = registry.resolve({"prompt": config["components"]["padellm_ner"]["scheme"]["prompt"]})["prompt"]
-    assert built.after_label.endswith({"English": "<num>", "Chinese": "<数量>"}[prompt])
+    assert built.after_label.endswith({"English": "<num>", "Chinese": "<数量>", "Compact": ":"}[prompt])
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("zero_shot")])

@@ -1,8 +1,9 @@
-"""The paper's formats, character by character (DESIGN 3)."""
+"""The paper's formats and our compact one, character by character (DESIGN 3)."""
 
 import pytest
 
 from spacy_padellm.prompts.chinese import LABEL_WORDS, build_chinese_prompt_v1
+from spacy_padellm.prompts.compact import build_compact_prompt_v1
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.prompts.template import Prompt
 
@@ -29,7 +30,21 @@ def test_chinese():
     assert prompt.ask_marked(["人名", "地名"]) == "指定NER标签:\n人名、地名\n\n<标注文本>"
 
 
-@pytest.mark.parametrize("build", [build_english_prompt_v1, build_chinese_prompt_v1])
+def test_compact():
+    prompt = build_compact_prompt_v1()
+    assert "".join(prompt.trunk("Japan won")) == "\nJapan won\n"
+    assert prompt.ask_label("person") == "person:"
+    assert prompt.ask_mention(1) == "#1:"
+    assert prompt.ask_mention(12) == "#12:"
+    assert prompt.ask_list("person") == "person="
+    assert prompt.ask_pairs(["person", "place"]) == "person, place->"
+    assert prompt.ask_marked(["person", "place"]) == "person, place=>"
+
+
+BUILDERS = [build_english_prompt_v1, build_chinese_prompt_v1, build_compact_prompt_v1]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
 def test_the_text_is_a_segment_of_its_own(build):
     for text in ("Japan", "", "text:\n", "\n", "<num>"):
         before, middle, after = build().trunk(text)
@@ -37,14 +52,14 @@ def test_the_text_is_a_segment_of_its_own(build):
         assert (before, after) == (build().before_text, build().after_text)
 
 
-@pytest.mark.parametrize("build", [build_english_prompt_v1, build_chinese_prompt_v1])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_the_text_may_stand_in_the_trunk_again(build):
     once, twice = build(), build(repeat_text=2)
     assert twice.trunk("Japan") == once.trunk("Japan") * 2
     assert once.repeat_text == 1
 
 
-@pytest.mark.parametrize("build", [build_english_prompt_v1, build_chinese_prompt_v1])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_a_trunk_without_the_text_p001(build):
     with pytest.raises(ValueError, match=r"\[P001\].*repeat_text.*at least 1, got 0"):
         build(repeat_text=0)

@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spacy_padellm.prompts.chinese import build_chinese_prompt_v1
+from spacy_padellm.prompts.compact import build_compact_prompt_v1
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.padellm import PaDeLLM, build_padellm_v1, read_count
 from spacy_padellm.types import Answer, Answered, Branch, Finish, Mention, Scheme
@@ -58,6 +59,15 @@ def test_chinese_sequence():
     (mention,) = scheme.follow(branch, "1")
     whole = [*scheme.trunk("王小明来了"), branch.question, "1", mention.question, "王小明"]
     assert "".join(whole) == "文本:\n王小明来了\n指定NER标签:\n人名\n\n<数量>1\n<第1文段>王小明"
+
+
+def test_compact_sequence():
+    scheme = PaDeLLM(build_compact_prompt_v1())
+    branch, _ = scheme.ask({"PER": "person", "LOC": "place"})
+    (mention,) = scheme.follow(branch, "1")
+    assert branch.closer == mention.question
+    whole = [*scheme.trunk("Ann left Japan"), branch.question, "1", mention.question, "Ann"]
+    assert "".join(whole) == "\nAnn left Japan\nperson:1#1:Ann"
 
 
 def test_questions_about_labels():

@@ -15,10 +15,14 @@ ACTIONS = st.lists(
 
 def grown(actions: list[tuple[bool, int, list[int]]]) -> Tree:
     tree = Tree()
+    grow(tree, actions)
+    return tree
+
+
+def grow(tree: Tree, actions: list[tuple[bool, int, list[int]]]) -> None:
     for share, place, pieces in actions:
         parent = place % (len(tree) + 1) - 1
         (tree.add if share else tree.chain)(parent, pieces)
-    return tree
 
 
 def spelled(tree: Tree, node: int) -> list[int]:
@@ -74,6 +78,19 @@ def test_a_chain_shares_nothing_and_is_shared_from_then_on():
     assert (first, second) == (1, 3)
     assert tree.add(ROOT, [1, 2, 3]) == 4
     assert tree.path(4) == [2, 3, 4]
+
+
+@given(ACTIONS, ACTIONS, ACTIONS)
+def test_what_is_cut_was_never_there(before, taken_back, after):
+    """The tree goes on as one that never had the nodes: shared nodes, paths, depths and who sees whom."""
+    tree, plain = grown(before), grown(before)
+    size = len(tree)
+    grow(tree, taken_back)
+    tree.cut(size)
+    for other in (tree, plain):
+        grow(other, after)
+    assert (tree.pieces, tree.parents, tree.depths) == (plain.pieces, plain.parents, plain.depths)
+    assert np.array_equal(tree.visibility.rows(0, len(tree)), plain.visibility.rows(0, len(plain)))
 
 
 def test_visibility_grows_beyond_its_first_capacity():
