@@ -32,8 +32,8 @@ def exponent(before: float, after: float, low: float, high: float) -> float | No
 
 
 def add_growth(points: Sequence[dict[str, Any]]) -> None:
-    """Add to each point how time and pieces have grown since the point before (`ms_exponent`, `pieces_exponent`, None at
-    the first) and `bends`: whether a unit of work, a piece through a weight, takes clearly longer there than before.
+    """Add to each point how time and pieces have grown since the point before (`ms_exponent`, `pieces_exponent`, None
+    at the first) and `bends`: whether a unit of work, a piece through a weight, takes clearly longer there than before.
 
     points (Sequence[dict[str, Any]]): With `at`, `ms_per_doc`, `pieces_per_doc` and `parameters`. Changed in place.
     """

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -23,6 +24,11 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Row, Stretch, pack
 
 FOREST = "spacy_padellm_forest"
+
+BLOCKS = {"cpu": 256}
+"""Queries of a document that attend together, at the most, by device; on any other all do. A node's number is above
+its ancestors', so the queries of a block look no further than its last one, and half of what a long text would look at
+is left out. On a GPU, where attention is a small part of a step, it was not measured."""
 
 
 class ForestRow:
@@ -54,23 +60,40 @@ class ForestRow:
         self.slots, self.gather, self.awaited = parts["slots"], parts["gather"], parts["awaited"]
         self.query_positions, self.key_positions = parts["query_positions"], parts["key_positions"]
         self.piece_ids, self.positions = parts["piece_ids"][None], parts["positions"][None]
-        self._in_order = row.slots.tolist() == list(range(len(row.slots)))
+        first, last = int(row.slots[0]), int(row.slots[-1])
+        in_order = bool((row.slots == np.arange(first, first + len(row.slots))).all())
+        self._run = slice(first, last + 1) if in_order else None
         self._node_slots = self.slots[self.documents] if store is not None else self.slots
-        self._biases: dict[tuple[int | None, torch.dtype], Tensor] = {}
+        # The most nodes of any document that were fed before. A padded node's place is behind all others'.
+        self._n_before = int((row.keys - row.queries).max())
+        self._biases: dict[tuple[int | None, torch.dtype], list[tuple[slice, Tensor]]] = {}
 
-    def bias_within(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """The visibility mask, narrowed to the `window` nearest tree positions where the model has a window, as what
-        is added to the scores: [D, 1, q, L], 0 or -inf. Made once a step: a boolean mask is turned into this in every
-        layer. Its rows are 16 bytes apart or a multiple, which the fused kernels ask for."""
+    def blocks(self, window: int | None, dtype: torch.dtype) -> list[tuple[slice, Tensor]]:
+        """The queries in blocks, each with who sees whom as what is added to the scores: [D, 1, b, k], 0 or -inf, for
+        the first k keys; nobody in the block sees any behind them. Visibility is narrowed to the `window` nearest tree
+        positions where the model has a window. Made once a step: a boolean mask is turned into this in every layer. Its
+        rows are 16 bytes apart or a multiple, which the fused kernels ask for."""
         if (window, dtype) not in self._biases:
-            mask = self.mask
-            if window is not None:
-                distance = self.query_positions[:, :, None] - self.key_positions[:, None, :]
-                mask = mask & (distance < window)[:, None]
-            *rows, length = mask.shape
-            bias = torch.full((*rows, -(-length // 8) * 8), -torch.inf, dtype=dtype, device=mask.device)
-            self._biases[window, dtype] = bias[..., :length].masked_fill_(mask, 0.0)
+            n_queries, n_keys = self.mask.shape[2:]
+            size = BLOCKS.get(self.mask.device.type, n_queries)
+            if self._n_before + size >= n_keys:
+                size = n_queries
+            self._biases[window, dtype] = [
+                (
+                    slice(start, start + size),
+                    self._bias(slice(start, start + size), min(n_keys, self._n_before + start + size), window, dtype),
+                )
+                for start in range(0, n_queries, size)
+            ]
         return self._biases[window, dtype]
+
+    def _bias(self, queries: slice, n_keys: int, window: int | None, dtype: torch.dtype) -> Tensor:
+        mask = self.mask[:, :, queries, :n_keys]
+        if window is not None:
+            distance = self.query_positions[:, queries, None] - self.key_positions[:, None, :n_keys]
+            mask = mask & (distance < window)[:, None]
+        bias = torch.full((*mask.shape[:3], -(-n_keys // 8) * 8), -torch.inf, dtype=dtype, device=mask.device)
+        return bias[..., :n_keys].masked_fill_(mask, 0.0)
 
     def pad_queries(self, states: Tensor) -> Tensor:
         """[N, H, d] to [D, H, q, d]. Padded places repeat the row's first node; nobody reads them."""
@@ -81,8 +104,8 @@ class ForestRow:
         if self.store is None:
             return self.pad_queries(key), self.pad_queries(value)
         keys, values = self.store.write(layer, self._node_slots, self.keys, key, value, self.mask.shape[-1])
-        if self._in_order:
-            return keys[: len(self.slots)], values[: len(self.slots)]
+        if self._run is not None:
+            return keys[self._run], values[self._run]
         return keys[self.slots], values[self.slots]
 
 
@@ -119,10 +142,18 @@ def forest_attention(
     if groups > 1:
         # `enable_gqa` with a mask falls to the slow math kernel on CUDA.
         keys, values = keys.repeat_interleave(groups, dim=1), values.repeat_interleave(groups, dim=1)
-    bias = forest.bias_within(sliding_window, queries.dtype)
-    out = nn.functional.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=bias, dropout_p=dropout, scale=scaling
-    )
+    parts = [
+        nn.functional.scaled_dot_product_attention(
+            queries[:, :, block],
+            keys[:, :, : bias.shape[-1]],
+            values[:, :, : bias.shape[-1]],
+            attn_mask=bias,
+            dropout_p=dropout,
+            scale=scaling,
+        )
+        for block, bias in forest.blocks(sliding_window, queries.dtype)
+    ]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return out[forest.documents, :, forest.queries][None], None
 
 
