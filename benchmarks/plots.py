@@ -40,10 +40,11 @@ def draw_lines(lines: Sequence[Line], *, title: str, x: str, y: str) -> str:
     settings = {"svg.hashsalt": title, "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
     with matplotlib.rc_context(settings):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.4), layout="constrained")
+        drawn = []
         for line in lines:
             mark = "o" if line.style == "-" else None
             color = COLORS[line.color % len(COLORS)]
-            axes.plot(line.xs, line.ys, line.style, color=color, marker=mark, ms=3.5, lw=1.3, label=line.name)
+            drawn += axes.plot(line.xs, line.ys, line.style, color=color, marker=mark, ms=3.5, lw=1.3)
         values = sorted({value for line in lines for value in line.xs})
         if values[0] > 0:
             axes.set_xscale("log")
@@ -57,7 +58,8 @@ def draw_lines(lines: Sequence[Line], *, title: str, x: str, y: str) -> str:
         axes.set_title(title, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, lw=0.5)
-        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        names = [line.name for line in lines]
+        figure.legend(drawn, names, loc="outside right upper", frameon=False, fontsize=8)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None})
         pyplot.close(figure)

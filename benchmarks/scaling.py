@@ -193,13 +193,9 @@ def measure_models(bench: Bench) -> tuple[list[Curve], list[dict[str, Any]]]:
     found, left_out = [], []
     dtype, device = bench.arguments.dtype, bench.lm.device
     for name in sorted({*bench.arguments.models}, key=lambda name: weights_of(SHAPES[name])):
-        n_weights = weights_of(SHAPES[name])
-        needed, free = ROOM * n_weights * getattr(torch, dtype).itemsize, free_bytes(device)
-        # It is made in main memory in float32, whatever becomes of it.
-        at_first = ROOM * n_weights * torch.float32.itemsize
-        if needed > free or at_first > available_bytes():
-            short = (needed, free) if needed > free else (at_first, available_bytes())
-            left_out.append({"model": name, "needs_bytes": int(short[0]), "free_bytes": short[1]})
+        missing = _missing(weights_of(SHAPES[name]), getattr(torch, dtype), device)
+        if missing is not None:
+            left_out.append({"model": name, "needs_bytes": missing[0], "free_bytes": missing[1]})
             continue
         is_there = bench.lm.name == name
         lm = bench.lm if is_there else shaped_model(name, bench.lm.pieces, device=device, dtype=dtype)
@@ -210,9 +206,13 @@ def measure_models(bench: Bench) -> tuple[list[Curve], list[dict[str, Any]]]:
     return [Curve("model", "weights", found)], left_out
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that a model may have."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+def _missing(n_weights: int, dtype: torch.dtype, device: torch.device) -> tuple[int, int] | None:
+    """The bytes that a model needs and those that are free, where these are too few; else None. A model is made in main
+    memory in float32, whatever becomes of it."""
+    wants = [(ROOM * n_weights * torch.float32.itemsize, available_bytes())]
+    if device.type == "cuda":
+        wants.append((ROOM * n_weights * dtype.itemsize, torch.cuda.mem_get_info(device)[0]))
+    return next((want for want in wants if want[0] > want[1]), None)
 
 
 def prepare(arguments: argparse.Namespace) -> Bench:

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from spacy_padellm.engine.attention import ForestRow, forest_attention, forward, run_row
+from spacy_padellm.engine.attention import BLOCKS, ForestRow, forest_attention, forward, run_row
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.tree.packing import Stretch, pack
 from spacy_padellm.tree.tree import Tree
@@ -21,6 +21,9 @@ from spacy_padellm.tree.visibility import ROOT
 from tests.checkpoints import MODELS, build_model
 
 VOCABULARY = 64
+NOWHERE = (*torch.zeros(2, 0, dtype=torch.int64), *torch.zeros(2, 0, 1, 2))
+"""A write of no nodes: slots, places, keys and values."""
+
 CPU = torch.device("cpu")
 
 
@@ -164,6 +167,74 @@ def test_the_window_is_counted_in_tree_positions():
     tree.add(len(tree) - 1, range(40, 46))
     assert_near(packed(ours, [tree])[0], alone(own, tree))
     assert not torch.allclose(alone(own, tree)[-1], alone(wide, tree)[-1], atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral-window"])
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_blocks_of_queries_change_nothing(kind, size, monkeypatch):
+    """Logits and gradients are those of all queries at once, whole trees and in steps; far fewer keys are looked at."""
+    model = build_model(kind)
+    trees = [random_tree(4, trunk=30, labels=5), random_tree(5, trunk=25, labels=2)]
+    looked: list[int] = []
+    attend = nn.functional.scaled_dot_product_attention
+
+    def watched(queries: Tensor, keys: Tensor, values: Tensor, **settings) -> Tensor:
+        looked.append(queries.shape[2] * keys.shape[2])
+        return attend(queries, keys, values, **settings)
+
+    def outcome() -> tuple[list[Tensor], list[Tensor], int]:
+        looked.clear()
+        model.zero_grad()
+        whole = packed(model, trees)
+        torch.cat(whole).square().mean().backward()
+        pairs = sum(looked)
+        gradients = [weight.grad.clone() for weight in model.parameters()]
+        store, steps = KVStore(2), []
+        with torch.inference_mode():
+            for start, stop in ((0, 20), (20, 32), (32, 99)):
+                stretches = [
+                    Stretch(tree, min(start, len(tree)), min(stop, len(tree)), slot) for slot, tree in enumerate(trees)
+                ]
+                n_pieces = sum(stretch.stop - stretch.start for stretch in stretches)
+                steps.append(run_row(model, stretches, store=store, device=CPU, logits_at=torch.arange(n_pieces)))
+        return [*whole, *steps], gradients, pairs
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", watched)
+    monkeypatch.delitem(BLOCKS, "cpu")
+    expected = outcome()
+    monkeypatch.setitem(BLOCKS, "cpu", size)
+    got = outcome()
+    for ours, theirs in zip((*got[0], *got[1]), (*expected[0], *expected[1]), strict=True):
+        assert_near(ours, theirs)
+    assert got[2] < 0.7 * expected[2]
+
+
+def test_a_block_looks_no_further_than_its_last_query_may_see():
+    """300 nodes behind 5 that are fed: blocks of 256, the second one sees all keys."""
+    tree = Tree()
+    tree.add(ROOT, [1] * 305)
+    row = ForestRow(pack([Stretch(tree, 5, 305, 0)]), store=KVStore(1), device=CPU)
+    (first, to_first), (second, to_second) = row.blocks(None, torch.float32)
+    assert (BLOCKS["cpu"], first, second) == (256, slice(0, 256), slice(256, 512))
+    assert (to_first.shape, to_second.shape) == ((1, 1, 256, 261), (1, 1, 44, 305))
+    bias = torch.zeros(305, 305).masked_fill(torch.ones(305, 305).triu(1).bool(), -torch.inf)
+    assert torch.equal(to_first[0, 0], bias[5:261, :261]) and torch.equal(to_second[0, 0], bias[261:])
+    # Where even the first block would see nearly all, all attend together.
+    few = ForestRow(pack([Stretch(tree, 100, 305, 0)]), store=KVStore(1), device=CPU)
+    assert [bias.shape for _, bias in few.blocks(None, torch.float32)] == [(1, 1, 205, 305)]
+
+
+@torch.inference_mode()
+def test_consecutive_slots_are_read_in_place_and_others_as_copies():
+    store = KVStore(4)
+    trees = [random_tree(seed, trunk=3, labels=1) for seed in range(4)]
+    key, value = torch.randn(2, 8, 1, 2).unbind()
+    for slots, in_place in (([1, 2], True), ([2, 3], True), ([0, 2], False), ([2, 1], False)):
+        row = ForestRow(pack([Stretch(trees[slot], 0, 4, slot) for slot in slots]), store=store, device=CPU)
+        keys, values = row.keys_and_values(0, key, value)
+        for got, given, kept in zip((keys, values), (key, value), store.write(0, *NOWHERE, 4), strict=True):
+            assert torch.equal(got, given.view(2, 4, 1, 2).transpose(1, 2))
+            assert (got.untyped_storage().data_ptr() == kept.untyped_storage().data_ptr()) is in_place
 
 
 @torch.inference_mode()
