@@ -68,10 +68,16 @@ class CopyConstraint:
         self._text = text
         self._paths = spell_paths(text, borders, pieces)
         self.start = CopyState(tuple(range(len(self._paths))), 0)
+        # Every mention begins here, where all paths are open: they are looked through once.
+        self._beginning: dict[int, list[int]] = {}
+        for index, path in enumerate(self._paths):
+            self._beginning.setdefault(path.pieces[0], []).append(index)
 
     def allowed(self, state: CopyState) -> tuple[list[int], bool]:
         """What may come next: the pieces, and whether the answer may end here."""
         place = state.length
+        if place == 0:
+            return list(self._beginning), False
         following: dict[int, None] = {}
         may_end = False
         for index in state.paths:
@@ -88,6 +94,8 @@ class CopyConstraint:
     def advance(self, state: CopyState, piece: int) -> CopyState:
         """The state after one more piece."""
         place = state.length
+        if place == 0:
+            return CopyState(tuple(self._beginning.get(piece, ())), 1)
         paths = tuple(
             index
             for index in state.paths
