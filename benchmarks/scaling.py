@@ -17,7 +17,8 @@ thing grows and all else stays:
 All but the batch axis decode one document at a time. For each point there is a median over the runs; `growth` is the
 power that time, and pieces, grow with from the point before (1: as the value does), and a point is marked where a piece
 through a weight takes more than 15 % longer than at the point before. Beside the JSON file a table is written (.md),
-and with `--plots` an SVG file for each axis. The last line printed is one JSON object.
+and with `--plots` an SVG file for each axis. Points are told on stderr as they come; the last line printed is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -151,6 +153,8 @@ def measure_point(lm: LanguageModel, point: Point, bench: Bench, *, largest_batc
     runs = min(arguments.runs, int(arguments.seconds / passed))
     spent = [spend() for _ in range(runs)] or [(took, in_model)]
     n_docs, total = len(documents), sum(whole for whole, _ in spent)
+    ms = 1000 * statistics.median(whole for whole, _ in spent) / n_docs
+    print(f"{lm.name}, {point.measure}, {point.batch} at once: {ms:.1f} ms a document", file=sys.stderr)
     return {
         "at": point.at,
         **point.measure._asdict(),
@@ -158,7 +162,7 @@ def measure_point(lm: LanguageModel, point: Point, bench: Bench, *, largest_batc
         "parameters": sum(weights.numel() for weights in lm.model.parameters()),
         "docs": n_docs,
         "runs": len(spent),
-        "ms_per_doc": 1000 * statistics.median(whole for whole, _ in spent) / n_docs,
+        "ms_per_doc": ms,
         "ms_per_doc_of_runs": [1000 * whole / n_docs for whole, _ in spent],
         "host_share": 1 - sum(model for _, model in spent) / total,
         "steps_per_doc": counters.document_steps / n_docs,
