@@ -18,13 +18,27 @@ from spacy_padellm.engine.proof import prove
 from spacy_padellm.errors import Errors
 from spacy_padellm.model.architectures import shim_of
 
+POSITIONS = 16_384
+"""Positions of a model with random weights. They are rotary and take no memory."""
+
 SHAPES = {
-    "tiny": FreshShape(64, 2, 2, 128, 1000, 4096, 10_000.0),
-    "8m": FreshShape(256, 8, 8, 768, 4000, 4096, 10_000.0),
-    "40m": FreshShape(512, 12, 8, 1408, 8000, 4096, 10_000.0),
-    "7b": FreshShape(4096, 32, 32, 11008, 32_000, 4096, 10_000.0),
+    "tiny": FreshShape(64, 2, 2, 128, 1000, POSITIONS, 10_000.0),
+    "8m": FreshShape(256, 8, 8, 768, 4000, POSITIONS, 10_000.0),
+    "40m": FreshShape(512, 12, 8, 1408, 8000, POSITIONS, 10_000.0),
+    "150m": FreshShape(768, 18, 12, 2048, 16_000, POSITIONS, 10_000.0),
+    "500m": FreshShape(1280, 24, 20, 3456, 32_000, POSITIONS, 10_000.0),
+    "1b": FreshShape(2048, 22, 16, 5632, 32_000, POSITIONS, 10_000.0),
+    "3b": FreshShape(3072, 28, 24, 8192, 32_000, POSITIONS, 10_000.0),
+    "7b": FreshShape(4096, 32, 32, 11008, 32_000, POSITIONS, 10_000.0),
 }
-"""Shapes with random weights: about 0.2, 8 and 40 million parameters; the last is that of Llama-2-7B."""
+"""Shapes with random weights, by about how many parameters they have; the last is that of Llama-2-7B."""
+
+
+def weights_of(shape: FreshShape) -> int:
+    """How many weights a shape has at the most, biases and norms left out."""
+    embeddings = shape.vocab_size * shape.hidden_size
+    layer = shape.hidden_size * (4 * shape.hidden_size + 3 * shape.intermediate_size)
+    return embeddings + shape.n_layers * layer
 
 
 def random_llama(
@@ -91,6 +105,12 @@ def _pieces(texts: Sequence[str], questions: Sequence[str], shape: FreshShape, t
     return Pieces(train_tokenizer(texts, questions, shape.vocab_size), leading_blank=True)
 
 
+def shaped_model(name: str, pieces: Pieces, *, device: torch.device, dtype: str) -> LanguageModel:
+    """A shape of `SHAPES` as the fresh decoder has it, with random weights and a tokenizer that is there already."""
+    model = build_decoder(SHAPES[name], pieces.tokenizer, seed=0).to(device, getattr(torch, dtype))
+    return LanguageModel(model, pieces, device, name)
+
+
 def make_model(
     name: str, texts: Sequence[str], questions: Sequence[str], *, device: str, dtype: str, tokenizer: str | None = None
 ) -> LanguageModel:
@@ -102,9 +122,7 @@ def make_model(
     """
     chosen = choose_device(device)
     if name in SHAPES:
-        pieces = _pieces(texts, questions, SHAPES[name], tokenizer)
-        model = build_decoder(SHAPES[name], pieces.tokenizer, seed=0).to(chosen, getattr(torch, dtype))
-        return LanguageModel(model, pieces, chosen, name)
+        return shaped_model(name, _pieces(texts, questions, SHAPES[name], tokenizer), device=chosen, dtype=dtype)
     if (Path(name) / "meta.json").is_file():
         nlp = spacy.load(name)
         pipe = next(pipe for kind, pipe in nlp.pipeline if nlp.get_pipe_meta(kind).factory == "padellm_ner")

@@ -204,3 +204,10 @@ class Errors(metaclass=Coded):
         "Labels were given, but the pipeline has no padellm_ner pipe that could be asked about them; it has {pipes}. "
         "Leave --labels out, or choose another pipeline."
     )
+
+    # P170-P174: benchmarks on documents made to measure.
+    P170 = (
+        "A document of {words} words that is asked about {labels} labels cannot have {mentions} mentions: expected one "
+        "word at least, at most one mention a word, and at most {most} a label."
+    )
+    P171 = "--{axis} takes whole numbers of at least {least}, got {got}."

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -55,7 +56,9 @@ class ForestRow:
         self.slots, self.gather, self.awaited = parts["slots"], parts["gather"], parts["awaited"]
         self.query_positions, self.key_positions = parts["query_positions"], parts["key_positions"]
         self.piece_ids, self.positions = parts["piece_ids"][None], parts["positions"][None]
-        self._in_order = row.slots.tolist() == list(range(len(row.slots)))
+        first, last = int(row.slots[0]), int(row.slots[-1])
+        neighbours = bool((row.slots == np.arange(first, first + len(row.slots))).all())
+        self._neighbours = slice(first, last + 1) if neighbours else None
         # A single document's nodes are its queries, in the same order: nothing has to be gathered.
         self._alone = row.shape.n_documents == 1 and row.shape.n_queries == row.shape.n_pieces
         self._run: Run | None = None
@@ -94,8 +97,8 @@ class ForestRow:
         keys, values = self.store.write(
             layer, self._node_slots, self.keys, key, value, self.mask.shape[-1], run=self._run
         )
-        if self._in_order:
-            return keys[: len(self.slots)], values[: len(self.slots)]
+        if self._neighbours is not None:
+            return keys[self._neighbours], values[self._neighbours]
         return keys[self.slots], values[self.slots]
 
 

@@ -27,23 +27,23 @@ class Block(NamedTuple):
     """Neighbouring queries of all documents of a row.
 
     queries (slice): Their places.
-    keys (Tensor | None): int64 [K], the keys that any of them sees, in order; None for all.
+    keys (slice | Tensor): The K keys that any of them sees, in order: the first ones, or int64 [K].
     """
 
     queries: slice
-    keys: Tensor | None
+    keys: slice | Tensor
 
     def seen(self, states: Tensor) -> Tensor:
         """Of keys or values [D, H, L, d] those of the block."""
-        return states if self.keys is None else states.index_select(2, self.keys)
+        return states[:, :, self.keys] if isinstance(self.keys, slice) else states.index_select(2, self.keys)
 
     def part(self, mask: Tensor) -> Tensor:
         """Of a mask [D, 1, q, L] the block's."""
         rows = mask[:, :, self.queries]
-        return rows if self.keys is None else rows.index_select(3, self.keys)
+        return rows[..., self.keys] if isinstance(self.keys, slice) else rows.index_select(3, self.keys)
 
 
-WHOLE = (Block(slice(None), None),)
+WHOLE = (Block(slice(None), slice(None)),)
 """All queries and all keys."""
 
 
@@ -54,12 +54,13 @@ def blocks_of(mask: NDArray[np.bool_], *, size: int = SIZE) -> tuple[Block, ...]
     size (int): Queries in a block; of no more than two such blocks the row is one.
     RETURNS (tuple[Block, ...]): Together they are all queries, in order.
     """
-    n_queries, n_keys = mask.shape[2:]
+    n_queries = mask.shape[2]
     if n_queries <= 2 * size:
         return WHOLE
     blocks = []
     for start in range(0, n_queries, size):
         queries = slice(start, min(start + size, n_queries))
         keys = np.flatnonzero(mask[:, 0, queries].any(axis=(0, 1)))
-        blocks.append(Block(queries, torch.from_numpy(keys) if len(keys) < n_keys else None))
+        first_ones = not len(keys) or len(keys) == keys[-1] + 1
+        blocks.append(Block(queries, slice(len(keys)) if first_ones else torch.from_numpy(keys)))
     return tuple(blocks)

@@ -68,10 +68,16 @@ class CopyConstraint:
         self._text = text
         self._paths = spell_paths(text, borders, pieces)
         self.start = CopyState(tuple(range(len(self._paths))), 0)
+        # Every mention begins here, where all paths are open: they are looked through once.
+        self._beginning: dict[int, list[int]] = {}
+        for index, path in enumerate(self._paths):
+            self._beginning.setdefault(path.pieces[0], []).append(index)
 
     def allowed(self, state: CopyState) -> tuple[list[int], bool]:
         """What may come next: the pieces, and whether the answer may end here."""
         place = state.length
+        if place == 0:
+            return list(self._beginning), False
         following: dict[int, None] = {}
         may_end = False
         for index in state.paths:
@@ -88,6 +94,8 @@ class CopyConstraint:
     def advance(self, state: CopyState, piece: int) -> CopyState:
         """The state after one more piece."""
         place = state.length
+        if place == 0:
+            return CopyState(tuple(self._beginning.get(piece, ())), 1)
         paths = tuple(
             index
             for index in state.paths
@@ -126,6 +134,7 @@ def spell_paths(
     spellings = pieces.spell_within(
         text, [(start, borders[last][1]) for start, last in zip(starts, lasts, strict=True)]
     )
+    cleanly = {end: _cuts_cleanly(text, end, pieces) for _, end in borders}
     paths: list[Path] = []
     awkward: list[tuple[int, int]] = []
     for token, start, last, spelling in zip(tokens, starts, lasts, spellings, strict=True):
@@ -133,7 +142,7 @@ def spell_paths(
         ends: dict[int, int] = {}
         for _, end in borders[token : last + 1]:
             place = place_of_end.get(end)
-            clean = end == borders[last][1] or _cuts_cleanly(text, end, pieces)
+            clean = cleanly[end] or end == borders[last][1]
             if place is not None and clean and not (reserved and text[start:end] in reserved):
                 ends[place] = end
             else:

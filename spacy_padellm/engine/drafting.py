@@ -15,6 +15,13 @@ from spacy_padellm.tree.tree import Tree
 FREE_PIECES = {"cuda": 256}
 """Pieces of a row that take a device no longer than one: those for which it computes while it waits for the weights."""
 
+SHARED = 8
+"""Mentions of a document that each get all drafts of copies there are; more of them share what these would get, since
+then a step costs what its pieces cost."""
+
+FEWEST = 2
+"""Drafts of a copy, however many share them."""
+
 
 @dataclass(frozen=True)
 class Drafting:
@@ -22,7 +29,7 @@ class Drafting:
 
     questions (bool): With the pieces of an answer, the questions it opens if it ends there.
     copies (int): Behind a known piece of a copied string, so many pieces that may come next; half as many where several
-        documents share a step.
+        documents share a step, and fewer where a document has more than `SHARED` mentions on their way.
     counts (bool | None): With a question for a count, the likeliest counts with the questions they open. None where
         that costs nothing: as long as a step takes the time of the weights' way to the processor.
     """
@@ -30,6 +37,15 @@ class Drafting:
     questions: bool = True
     copies: int = 16
     counts: bool | None = None
+
+    def copies_each(self, n_copying: int, *, alone: bool) -> int:
+        """The pieces that are drafted behind a copied string.
+
+        n_copying (int): Mentions of its document that are not finished.
+        alone (bool): No other document shares the step.
+        """
+        copies = self.copies if alone else (self.copies + 1) // 2
+        return copies if n_copying <= SHARED else max(min(copies, FEWEST), copies * SHARED // n_copying)
 
     def spare(self, device: torch.device) -> float:
         """The pieces a row may have with drafted counts."""

@@ -111,8 +111,9 @@ class Group:
         """Stretches of as many documents as the row holds, in the order of their slots; what does not fit waits for the
         next step. Where less than half of the documents are new they step alone: their whole texts beside a few pieces
         of each of the others would make most of the attention padding."""
-        # Whoever has waited longest comes first, so a full row starves nobody.
-        waiting = sorted(self.members, key=lambda member: (member.last_fed, member.number))
+        # Whoever has waited longest comes first, so a full row starves nobody; of those who have waited as long,
+        # neighbours: they are of like size, and the K/V of consecutive slots is read in place.
+        waiting = sorted(self.members, key=lambda member: (member.last_fed, member.growth.slot))
         new = [member for member in waiting if member.last_fed < 0]
         alone = 0 < len(new) < len(waiting) / 2
         chosen: list[tuple[Stretch, Member]] = []

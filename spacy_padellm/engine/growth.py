@@ -86,6 +86,7 @@ class Growth:
         self._growing: dict[int, list[Growing]] = {}
         self._drafted: dict[int, list[Growing]] = {}
         self._known: deque[tuple[Growing, Choice]] = deque()
+        self._n_copying = 0
         trunk = sum(pieces.encode(request.trunk), start=pieces.start)
         check_length(len(trunk), max_positions, request.text)
         self._trunk = self.tree.add(ROOT, trunk)
@@ -253,6 +254,7 @@ class Growth:
             text = self._constraint(growing.branch).string(growing.copy)
         else:
             text = self._pieces.decode(growing.pieces)
+        self._n_copying -= growing.branch.copies and growing.own
         answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
         follows = self._request.follow(growing.branch, text)
         opened = [self._plant(branch, growing.node, optional=growing.optional) for branch in follows]
@@ -264,6 +266,7 @@ class Growth:
         if not self._fits(parent, len(question), optional=optional):
             return []
         growing = self._ask(branch, self.tree.add(parent, question), optional=optional)
+        self._n_copying += branch.copies
         self._await(growing)
         return growing.given
 
@@ -307,7 +310,7 @@ class Growth:
             places = zip(*map(self._pieces.question, guesses), strict=False)
             self._draft_answer(growing, [pieces[0] for pieces in takewhile(lambda pieces: len({*pieces}) == 1, places)])
         elif drafting.copies and growing.copy is not None and (growing.pieces or growing.branch.form):
-            self._draft_copies(growing, drafting.copies if self.alone else (drafting.copies + 1) // 2)
+            self._draft_copies(growing, drafting.copies_each(self._n_copying, alone=self.alone))
 
     def _draft_questions(self, growing: Growing) -> None:
         """The questions that an answer opens if nothing comes behind it."""

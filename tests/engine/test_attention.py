@@ -24,6 +24,9 @@ from spacy_padellm.tree.visibility import ROOT
 from tests.checkpoints import MODELS, build_model
 
 VOCABULARY = 64
+NOWHERE = (*torch.zeros(2, 0, dtype=torch.int64), *torch.zeros(2, 0, 1, 2))
+"""A write of no nodes: slots, places, keys and values."""
+
 CPU = torch.device("cpu")
 
 
@@ -173,6 +176,71 @@ def test_the_window_is_counted_in_tree_positions():
     tree.add(len(tree) - 1, range(40, 46))
     assert_near(packed(ours, [tree])[0], alone(own, tree))
     assert not torch.allclose(alone(own, tree)[-1], alone(wide, tree)[-1], atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral-window"])
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_blocks_of_queries_change_nothing(kind, size, monkeypatch):
+    """Logits and gradients are those of all queries at once, whole trees and in steps; far fewer keys are looked at."""
+    model = build_model(kind)
+    trees = [random_tree(4, trunk=30, labels=5), random_tree(5, trunk=25, labels=2)]
+    looked: list[int] = []
+    attend = nn.functional.scaled_dot_product_attention
+
+    def watched(queries: Tensor, keys: Tensor, values: Tensor, **settings) -> Tensor:
+        looked.append(queries.shape[2] * keys.shape[2])
+        return attend(queries, keys, values, **settings)
+
+    def outcome() -> tuple[list[Tensor], list[Tensor], int]:
+        looked.clear()
+        model.zero_grad()
+        whole = packed(model, trees)
+        torch.cat(whole).square().mean().backward()
+        pairs = sum(looked)
+        gradients = [weight.grad.clone() for weight in model.parameters()]
+        store, steps = KVStore(2), []
+        with torch.inference_mode():
+            for start, stop in ((0, 20), (20, 32), (32, 99)):
+                stretches = [
+                    Stretch(tree, min(start, len(tree)), min(stop, len(tree)), slot) for slot, tree in enumerate(trees)
+                ]
+                n_pieces = sum(stretch.stop - stretch.start for stretch in stretches)
+                steps.append(run_row(model, stretches, store=store, device=CPU, logits_at=torch.arange(n_pieces)))
+        return [*whole, *steps], gradients, pairs
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(attention, "blocks_of", lambda mask: blocks.WHOLE)
+    expected = outcome()
+    monkeypatch.setattr(attention, "blocks_of", partial(blocks.blocks_of, size=size))
+    got = outcome()
+    for ours, theirs in zip((*got[0], *got[1]), (*expected[0], *expected[1]), strict=True):
+        assert_near(ours, theirs)
+    assert got[2] < 0.7 * expected[2]
+
+
+def test_a_block_looks_no_further_than_its_last_query_may_see():
+    """600 nodes of one text behind 5 that are fed, in blocks of 256: what a block sees lies in one piece."""
+    tree = Tree()
+    tree.add(ROOT, [1] * 605)
+    row = ForestRow(pack([Stretch(tree, 5, 605, 0)]), store=KVStore(1), device=CPU)
+    found = list(row.blocks_within(None, torch.float32))
+    assert [block.keys for block, _ in found] == [slice(261), slice(517), slice(605)]
+    bias = torch.zeros(605, 605).masked_fill(torch.ones(605, 605).triu(1).bool(), -torch.inf)[5:]
+    for block, part in found:
+        assert torch.equal(part[0, 0], bias[block.queries, block.keys])
+
+
+@torch.inference_mode()
+def test_consecutive_slots_are_read_in_place_and_others_as_copies():
+    store = KVStore(4)
+    trees = [random_tree(seed, trunk=3, labels=1) for seed in range(4)]
+    key, value = torch.randn(2, 8, 1, 2).unbind()
+    for slots, in_place in (([1, 2], True), ([2, 3], True), ([0, 2], False), ([2, 1], False)):
+        row = ForestRow(pack([Stretch(trees[slot], 0, 4, slot) for slot in slots]), store=store, device=CPU)
+        keys, values = row.keys_and_values(0, key, value)
+        for got, given, kept in zip((keys, values), (key, value), store.write(0, *NOWHERE, 4), strict=True):
+            assert torch.equal(got, given.view(2, 4, 1, 2).transpose(1, 2))
+            assert (got.untyped_storage().data_ptr() == kept.untyped_storage().data_ptr()) is in_place
 
 
 @torch.inference_mode()

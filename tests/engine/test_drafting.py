@@ -128,6 +128,52 @@ def test_copies_are_drafted_up_to_the_budget():
     assert [run(lm, [request] * 2, Drafting(copies=copies))[1].steps for copies in (0, 2, 6, 12)] == [8, 5, 3, 2]
 
 
+@pytest.mark.parametrize(
+    "n_copying, alone, each",
+    [(1, True, 16), (8, True, 16), (9, True, 14), (40, True, 3), (900, True, 2), (40, False, 2)],
+)
+def test_many_mentions_share_their_drafts(n_copying, alone, each):
+    assert Drafting(copies=16).copies_each(n_copying, alone=alone) == each
+    assert Drafting(copies=1).copies_each(n_copying, alone=alone) == 1
+    assert Drafting(copies=0).copies_each(n_copying, alone=alone) == 0
+
+
+def test_a_mention_of_many_costs_fewer_drafts(monkeypatch):
+    """Answers stay, and a few mentions are drafted as ever."""
+    lm = build_lm("llama", pieces_of("gpt2"))
+    words = [f"w{number}x" for number in range(60)]
+    text, scheme = " ".join(words), PaDeLLM(PROMPT)
+    refuted = {}
+    for shared in (8, 10_000):
+        monkeypatch.setattr("spacy_padellm.engine.drafting.SHARED", shared)
+        for count in (4, 60):
+            gold = [Mention("PER", word, place) for place, word in enumerate(words[:count], 1)]
+            request = request_of(scheme, text, gold)
+            expected, _ = run(lm, [request], NONE)
+            got, counters = run(lm, [request], Drafting(copies=16))
+            assert same(got, expected)
+            refuted[shared, count] = (counters.drafts - counters.drafts_accepted) / count
+    assert refuted[8, 4] == refuted[10_000, 4] and refuted[10_000, 60] > 5 * refuted[8, 60]
+
+
+def test_what_is_finished_counts_no_longer_among_the_mentions_that_share():
+    """Nor do further answers, which nobody asked for by themselves."""
+    seen: list[int] = []
+
+    class Noted(Drafting):
+        def copies_each(self, n_copying: int, *, alone: bool) -> int:
+            seen.append(n_copying)
+            return super().copies_each(n_copying, alone=alone)
+
+    scheme = PaDeLLM(PROMPT)
+    run(build_lm("llama", pieces_of("gpt2")), [request_of(scheme, GOLD[0][0], gold_mentions()[0])], Noted())
+    assert max(seen) == len(gold_mentions()[0]) and min(seen) >= 1
+    many, seen = max(seen), []
+    several = PaDeLLM(PROMPT, mention_choices=2, choice_floor=0.0)
+    run(trained_lm("gpt2"), [request_of(several, GOLD[0][0])], Noted())
+    assert many >= max(seen) >= min(seen) >= 0
+
+
 def test_a_longer_count_refutes_the_questions_of_a_shorter_one():
     """Of twelve mentions, the first is asked for under "1" and not under "12": all of that is refuted."""
     lm = build_lm("llama", pieces_of("gpt2"))

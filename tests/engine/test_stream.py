@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from spacy_padellm.engine import decoder, graphs, memory
 from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stream
 from spacy_padellm.engine.drafting import Drafting
+from spacy_padellm.engine.group import Group, Member
 from spacy_padellm.engine.growth import Growth, Request
 from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.engine.language_model import LanguageModel
@@ -82,9 +83,9 @@ class Steps:
         monkeypatch.setattr(graphs, "forward", self._forward)
 
     def _seen(self, step: Any) -> Any:
-        def seen(lm: Any, store: Any, stretches: Any, growths: list[Growth]) -> None:
+        def seen(lm: Any, store: Any, stretches: Any, growths: list[Growth], **options: Any) -> None:
             self.fed.append(growths)
-            step(lm, store, stretches, growths)
+            step(lm, store, stretches, growths, **options)
 
         return seen
 
@@ -395,3 +396,37 @@ def test_memory_that_runs_out_while_some_is_given_back_fails_nobody(lm, monkeypa
     assert [[one.answer.text for one in got[number]] for number in range(3)] == [
         [one.answer.text for one in alone(lm, request)] for request in requests
     ]
+
+
+def test_a_full_row_takes_neighbours_and_nobody_is_fed_twice_before_all_were_once(lm):
+    """Documents of consecutive slots share a row, whatever their numbers: keys and values are read in place."""
+    decoding = Decoding()
+
+    def grow(request: Request) -> Growth:
+        return Growth(
+            request,
+            lm.pieces,
+            slot=0,
+            max_positions=lm.max_positions,
+            max_answer=decoding.max_answer,
+            constrain=True,
+            drafting=decoding.drafting,
+        )
+
+    requests = [request_for(20 - place, seed=place) for place in range(9)]
+    numbers = (4, 0, 7, 2, 8, 1, 6, 3, 5)
+    members = [Member(number, request, grow(request)) for number, request in zip(numbers, requests, strict=True)]
+    group = Group(KVStore(), members)
+    max_row = sum(member.size for member in members[:3]) + 1
+    fed: list[int] = []
+    for turn in range(1, 5):
+        stretches, growths = group.fill_row(max_row, turn)
+        slots = [stretch.slot for stretch in stretches]
+        assert slots == list(range(slots[0], slots[0] + len(slots)))
+        assert sum(stretch.stop - stretch.start for stretch in stretches) <= max_row
+        for stretch, growth in zip(stretches, growths, strict=True):
+            growth.awaited(stretch)
+        fed += [slot for slot, stretch in zip(slots, stretches, strict=True) if stretch.start == 0]
+        if len(fed) == len(members):
+            break
+    assert fed == list(range(len(members))) and turn > 2

@@ -41,9 +41,9 @@ def test_batch_size_bounds_the_documents_at_once(
     nlp, fed = trained(), []
     inner = decoder._step
 
-    def step(lm: object, store: Any, stretches: Any, growths: list[Any]) -> None:
+    def step(lm: object, store: Any, stretches: Any, growths: list[Any], **options: Any) -> None:
         fed.append(len(growths))
-        inner(lm, store, stretches, growths)
+        inner(lm, store, stretches, growths, **options)
 
     monkeypatch.setattr(decoder, "_step", step)
     texts = TEXTS * 3
@@ -94,11 +94,11 @@ def test_a_failing_allocator_loses_no_document(trained: Callable[..., Language],
     expected = annotations(nlp)
     inner = decoder._step
 
-    def step(lm: object, store: Any, stretches: Any, growths: list[Any]) -> None:
+    def step(lm: object, store: Any, stretches: Any, growths: list[Any], **options: Any) -> None:
         pieces = sum(stretch.stop - stretch.start for stretch in stretches)
         if len(growths) > 1 or pieces > 60:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        inner(lm, store, stretches, growths)
+        inner(lm, store, stretches, growths, **options)
 
     monkeypatch.setattr(decoder, "_step", step)
     nlp.set_error_handler(lambda name, pipe, docs, error: failed.append((docs[0].text, error)))
