@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--contender", nargs="*", choices=list(CONTENDERS), default=[*CONTENDERS][:3])
     parser.add_argument("--batch-size", type=int, nargs="+", default=[1])
     parser.add_argument("--drafts", choices=["none", "some", "all"], default="some", help="some: all but counts")
-    parser.add_argument("--copies", type=int, default=Drafting().copies, help="pieces drafted of a copied string")
+    parser.add_argument("--copies", type=int, help="pieces drafted of a copied string")
     parser.add_argument("--tokenizer", help="a hub id, folder or tokenizer.json, for a model with random weights")
     parser.add_argument("--answers", choices=["gold", "model"], default="gold")
     parser.add_argument("--readings", type=int, default=1, help="how often the text stands in the trunk")

@@ -22,12 +22,12 @@ class KVStore:
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def write(
-        self, layer: int, slots: Tensor, places: Tensor, key: Tensor, value: Tensor, length: int
+        self, layer: int, slots: Tensor | int, places: Tensor | slice, key: Tensor, value: Tensor, length: int
     ) -> tuple[Tensor, Tensor]:
         """Store the keys and values of a row's nodes.
 
         layer (int): Index of the attention layer.
-        slots, places (Tensor): int64 [N], the slot and the place of each node.
+        slots, places (Tensor): int64 [N], the slot and the place of each node; or one slot and a slice of its places.
         key, value (Tensor): [N, Hkv, d].
         length (int): Number of places anyone will look at.
         RETURNS (tuple[Tensor, Tensor]): Keys and values of all slots, [n_slots, Hkv, length, d], views.
@@ -40,8 +40,8 @@ class KVStore:
         if size != (keys.shape[0], keys.shape[2]):
             keys, values = (_sized(keys, *size), _sized(values, *size))
             self._layers[layer] = (keys, values)
-        keys[slots, :, places] = key
-        values[slots, :, places] = value
+        put(keys, slots, places, key)
+        put(values, slots, places, value)
         return keys[: self.n_slots, :, :length], values[: self.n_slots, :, :length]
 
     def join(self) -> int:
@@ -103,6 +103,11 @@ class KVStore:
     def n_bytes(self) -> int:
         """Bytes held, all layers together."""
         return sum(t.numel() * t.element_size() for pair in self._layers.values() for t in pair)
+
+
+def put(tensor: Tensor, slots: Tensor | int, places: Tensor | slice, states: Tensor) -> None:
+    """Write the keys or values [N, Hkv, d] of a row's nodes into a layer's tensor [S, Hkv, C, d]."""
+    tensor[slots, :, places] = states.transpose(0, 1) if isinstance(places, slice) else states
 
 
 def _grown(tensor: Tensor, n_slots: int, length: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from spacy_padellm.engine.kv import KVStore
+from spacy_padellm.engine.kv import KVStore, put
 from spacy_padellm.tree.packing import RowShape
 
 FEW_SLOTS = 8
@@ -195,12 +195,12 @@ class FixedStore(KVStore):
         return (n_slots, length) if room is None else (max(n_slots, room.n_slots), max(length, room.n_places))
 
     def write(
-        self, layer: int, slots: Tensor, places: Tensor, key: Tensor, value: Tensor, length: int
+        self, layer: int, slots: Tensor | int, places: Tensor | slice, key: Tensor, value: Tensor, length: int
     ) -> tuple[Tensor, Tensor]:
         self.reserve(length)
         keys, values = self.room.layer(layer, key, value)
-        keys[slots, :, places] = key
-        values[slots, :, places] = value
+        put(keys, slots, places, key)
+        put(values, slots, places, value)
         return keys[: self.n_viewed, :, :length], values[: self.n_viewed, :, :length]
 
     def fit(self, length: int, *, slack: int = 1) -> None:

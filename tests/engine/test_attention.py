@@ -4,6 +4,8 @@ The slow form: every path is a sequence of its own, without a cache, through "ea
 """
 
 import copy
+import functools
+import itertools
 import random
 from types import SimpleNamespace
 
@@ -13,9 +15,11 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from spacy_padellm.engine import attention
 from spacy_padellm.engine.attention import ForestRow, forest_attention, forward, run_row
 from spacy_padellm.engine.kv import KVStore
-from spacy_padellm.tree.packing import Stretch, pack
+from spacy_padellm.engine.rooms import FixedStore, Shelf
+from spacy_padellm.tree.packing import RowShape, Stretch, pack, pack_padded
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
 from tests.checkpoints import MODELS, build_model
@@ -150,6 +154,40 @@ def test_cached_steps(models, chunk):
     assert store.n_slots < len(trees)
     for tree, parts in zip(trees, got, strict=True):
         assert_near(torch.cat(parts), alone(own, tree))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("store", [KVStore, functools.partial(FixedStore, Shelf(1 << 30))], ids=["grows", "stays"])
+def test_a_lone_document_needs_no_gathering_and_gets_the_same_bits(models, store, monkeypatch):
+    """It stands in the second slot; the first is another's."""
+    tree, other, _ = forest()
+    got: list[list[Tensor]] = []
+    for views in (True, False):
+        if not views:
+            monkeypatch.setattr(attention, "_lone_document", lambda row: None)
+        held = store()
+        held.join(), held.join()
+        run_row(models[0], [Stretch(other, 0, 3, 0)], store=held, device=CPU, logits_at=torch.arange(3))
+        edges = [0, 7, 8, len(tree)]
+        stretches = [Stretch(tree, start, stop, 1) for start, stop in itertools.pairwise(edges)]
+        everywhere = [torch.arange(stretch.stop - stretch.start) for stretch in stretches]
+        assert all((attention._lone_document(pack([stretch])) is not None) is views for stretch in stretches)
+        got.append(
+            [
+                run_row(models[0], [stretch], store=held, device=CPU, logits_at=places)
+                for stretch, places in zip(stretches, everywhere, strict=True)
+            ]
+        )
+    assert all(torch.equal(one, other) for one, other in zip(*got, strict=True))
+    assert_near(torch.cat(got[0]), alone(models[1], tree))
+
+
+def test_padding_and_company_are_gathered():
+    trees = forest()
+    both = [Stretch(tree, 0, 3, slot) for slot, tree in enumerate(trees[:2])]
+    assert attention._lone_document(pack(both)) is None
+    shape = RowShape(n_pieces=8, n_documents=1, n_queries=8, n_keys=16, n_awaited=1)
+    assert attention._lone_document(pack_padded(both[:1], [0], shape, scratch=16)) is None
 
 
 @torch.inference_mode()

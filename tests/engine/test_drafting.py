@@ -13,10 +13,10 @@ from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.augmented import AutoRegAug
-from spacy_padellm.schemes.one_step import OneStep
+from spacy_padellm.schemes.one_step import ListForm, OneStep
 from spacy_padellm.schemes.padellm import PaDeLLM
 from spacy_padellm.schemes.structured import AutoRegStruct
-from spacy_padellm.types import Answered, Mention, Scheme
+from spacy_padellm.types import Answered, Form, Mention, Scheme
 from tests.checkpoints import GOLD, LABELS, TOKENIZERS, build_lm, gold_mentions, pieces_of, trained_lm
 from tests.engine.test_decoder import TEXTS, assert_same, borders_of, open_two, request_for
 
@@ -126,6 +126,20 @@ def test_copies_are_drafted_up_to_the_budget():
     assert steps == {0: 8, 1: 5, 2: 4, 3: 3, 6: 2, 99: 2}
     # Half as many where documents share a step.
     assert [run(lm, [request] * 2, Drafting(copies=copies))[1].steps for copies in (0, 2, 6, 12)] == [8, 5, 3, 2]
+
+
+def test_of_a_mention_less_is_drafted_on_a_cpu():
+    def copies(drafting: Drafting, device: str, form: Form | None = None) -> list[int]:
+        placed = drafting.on(torch.device(device))
+        return [placed.copies_for(form, alone=alone) for alone in (True, False)]
+
+    assert copies(Drafting(), "cpu") == [4, 2]
+    assert copies(Drafting(), "cpu", ListForm()) == copies(Drafting(), "cuda") == [16, 8]
+    assert copies(Drafting(copies=7), "cpu") == copies(Drafting(copies=7), "cpu", ListForm()) == [7, 4]
+    lm = build_lm("llama", pieces_of("gpt2"))
+    request = request_of(PaDeLLM(PROMPT), GOLD[0][0], gold_mentions()[0])
+    assert run(lm, [request], Drafting())[1] == run(lm, [request], Drafting(copies=4))[1]
+    assert run(lm, [request], Drafting())[1].drafts < run(lm, [request], Drafting(copies=16))[1].drafts
 
 
 def test_a_longer_count_refutes_the_questions_of_a_shorter_one():
