@@ -28,12 +28,13 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 
-from benchmarks.arms import CLOCKS, Arm, Batched, Forest, Generated, corpus_model, run_interleaved
+from benchmarks.arms import CLOCKS, Arm, Batched, Clock, Forest, Generated, corpus_model, run_interleaved
 from benchmarks.contenders.generation import BatchCounters
 from benchmarks.corpora import Corpus, Language, read_corpus
 from benchmarks.costs import Cost, cost, quotients
 from benchmarks.results import table, write_results
 from benchmarks.schemes import SCHEMES
+from benchmarks.shares import OUTSIDE, Shares
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.engine.decoder import Decoding
@@ -129,6 +130,18 @@ def ratios(costs: dict[Runner, Cost], *, scheme: str) -> list[dict[str, Any]]:
     return found
 
 
+def shares(arms: dict[Runner, Arm], corpus: Corpus, lm: LanguageModel, clock: Clock) -> dict[str, dict[str, float]]:
+    """What the forest's time goes to at each batch size, in a pass of its own: to look at every layer takes time."""
+    found: dict[str, dict[str, float]] = {}
+    for runner in (runner for runner in arms if runner.name == "forest"):
+        watch = Shares(clock)
+        with watch.watching(lm.model):
+            seconds = arms[runner].run(corpus.documents, BatchCounters())
+        outside = 1000 * seconds * watch.of(seconds)[OUTSIDE] / len(corpus.documents)
+        found[str(runner)] = {**watch.of(seconds), "ms_outside_per_doc": outside}
+    return found
+
+
 def prepare(arguments: argparse.Namespace) -> tuple[Corpus, LanguageModel]:
     """The documents and the model.
 
@@ -170,6 +183,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "runs": arguments.runs,
         "arms": {str(runner): told for runner, told in costs.items()},
         "ratios": ratios(costs, scheme=arguments.scheme),
+        "shares": shares(arms, corpus, lm, CLOCKS[arguments.clock]) if arguments.shares else {},
         **measured_on,
     }
 
@@ -204,6 +218,10 @@ def tables(figures: dict[str, Any]) -> Iterator[str]:
                 for one in figures["ratios"]
             ],
         )
+    if figures["shares"]:
+        names = list(next(iter(figures["shares"].values())))
+        rows = [[name, *(found[name] for found in figures["shares"].values())] for name in names]
+        yield table(["share of the time", *figures["shares"]], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -227,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, help="of torch; by default as many as it chooses")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--shares", action="store_true", help="what the forest's time goes to, on a CPU")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(argv)
     figures = measure(arguments)

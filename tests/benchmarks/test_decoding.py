@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import decoding
 from benchmarks.decoding import Runner, ratios
+from benchmarks.shares import Shares
 from tests.benchmarks.documents import ENGLISH, write_documents
 
 Figures = dict[str, Any]
@@ -122,6 +124,45 @@ def test_threads_and_documents_that_are_left_out(docs_path: Path, capsys: pytest
     assert (figures["torch_threads"], other["torch_threads"]) == (1, 2)
     # All labels of the file are asked about, whatever is left out of it.
     assert (figures["docs"], figures["labels"]) == (1, {"LOC": "LOC", "PER": "PER"})
+
+
+def test_shares_add_up(docs_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = run(capsys, "--docs", str(docs_path), "--batch-size", "1", "2", "--shares")
+    assert [*figures["shares"]] == ["forest at 1", "forest at 2"]
+    for found in figures["shares"].values():
+        outside = found.pop("ms_outside_per_doc")
+        assert sum(found.values()) == pytest.approx(1) and all(share > 0 for share in found.values())
+        assert outside > 0
+    assert run(capsys, "--docs", str(docs_path))["shares"] == {}
+
+
+def test_shares_are_those_of_the_modules() -> None:
+    class SelfAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.projection = nn.Linear(2, 2)
+
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            ticks.append(10)
+            return self.projection(states)
+
+    class Head(nn.Linear):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            ticks.append(5)
+            return super().forward(states)
+
+    ticks: list[int] = []
+    model = nn.Sequential(SelfAttention(), nn.Identity(), Head(2, 2))
+    watch = Shares(lambda: float(sum(ticks)))
+    with watch.watching(model):
+        model(torch.zeros(1, 2))
+    model(torch.zeros(1, 2))
+    assert watch.of(30.0) == {
+        "matrix products": pytest.approx(5 / 30),
+        "attention without its products": pytest.approx(10 / 30),
+        "the rest of the model": pytest.approx(0),
+        "outside the model": pytest.approx(15 / 30),
+    }
 
 
 def test_no_documents_are_refused(tmp_path: Path) -> None:
