@@ -34,7 +34,7 @@ from benchmarks.corpora import Corpus, Language, read_corpus
 from benchmarks.costs import Cost, cost, quotients
 from benchmarks.results import table, write_results
 from benchmarks.schemes import SCHEMES
-from benchmarks.shares import OUTSIDE, Shares
+from benchmarks.shares import HOST, Shares
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.engine.decoder import Decoding
@@ -137,8 +137,8 @@ def shares(arms: dict[Runner, Arm], corpus: Corpus, lm: LanguageModel, clock: Cl
         watch = Shares(clock)
         with watch.watching(lm.model):
             seconds = arms[runner].run(corpus.documents, BatchCounters())
-        outside = 1000 * seconds * watch.of(seconds)[OUTSIDE] / len(corpus.documents)
-        found[str(runner)] = {**watch.of(seconds), "ms_outside_per_doc": outside}
+        parts = watch.of(seconds)
+        found[str(runner)] = {**parts, "ms_of_the_host_per_doc": 1000 * seconds * parts[HOST] / len(corpus.documents)}
     return found
 
 

@@ -1,27 +1,30 @@
-"""What a decoder's time goes to: products of matrices, attention, the rest of the model, and what is not the model."""
+"""What decoding's time goes to: products of matrices, attention, the rest of the model, choosing pieces, the host."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from torch import nn
 
-OUTSIDE = "outside the model"
-"""Cutting, growing, packing, choosing: all that the host does between two forward passes."""
+from spacy_padellm.engine import decoder
+
+HOST = "the host"
+"""Cutting texts, growing trees, drafting, constraints, packing: what is neither the model nor a look at its logits."""
 
 
 class Shares:
-    """Adds up the seconds that modules take while they are watched. Meant for a CPU, where a module that returns is
-    done.
+    """Adds up the seconds that modules and the choice among their logits take while they are watched. Meant for a CPU,
+    where a module that returns is done.
 
     clock (Callable[[], float]): Tells seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._seconds = dict.fromkeys(("model", "attention", "linear", "linear in attention"), 0.0)
+        self._seconds = dict.fromkeys(("model", "attention", "linear", "linear in attention", "choosing"), 0.0)
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
@@ -34,6 +37,7 @@ class Shares:
             for name, modules in watched.items():
                 for module in modules:
                     self._watch(name, module, stack)
+            stack.enter_context(patch.object(decoder, "_choose", self._choosing(decoder._choose)))
             yield
 
     def _watch(self, name: str, module: nn.Module, stack: ExitStack) -> None:
@@ -48,6 +52,15 @@ class Shares:
         for hook in (module.register_forward_pre_hook(start), module.register_forward_hook(stop)):
             stack.callback(hook.remove)
 
+    def _choosing(self, choose: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            start = self._clock()
+            chosen = choose(*arguments)
+            self._seconds["choosing"] += self._clock() - start
+            return chosen
+
+        return timed
+
     def of(self, seconds: float) -> dict[str, float]:
         """Parts of so many seconds, which add up to 1.
 
@@ -59,6 +72,7 @@ class Shares:
             "matrix products": spent["linear"],
             "attention without its products": attention,
             "the rest of the model": spent["model"] - spent["linear"] - attention,
-            OUTSIDE: seconds - spent["model"],
+            "choosing pieces": spent["choosing"],
+            HOST: seconds - spent["model"] - spent["choosing"],
         }
         return {name: part / seconds for name, part in parts.items()}

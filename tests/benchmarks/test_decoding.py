@@ -130,9 +130,9 @@ def test_shares_add_up(docs_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     figures = run(capsys, "--docs", str(docs_path), "--batch-size", "1", "2", "--shares")
     assert [*figures["shares"]] == ["forest at 1", "forest at 2"]
     for found in figures["shares"].values():
-        outside = found.pop("ms_outside_per_doc")
+        host = found.pop("ms_of_the_host_per_doc")
         assert sum(found.values()) == pytest.approx(1) and all(share > 0 for share in found.values())
-        assert outside > 0
+        assert host > 0
     assert run(capsys, "--docs", str(docs_path))["shares"] == {}
 
 
@@ -161,7 +161,8 @@ def test_shares_are_those_of_the_modules() -> None:
         "matrix products": pytest.approx(5 / 30),
         "attention without its products": pytest.approx(10 / 30),
         "the rest of the model": pytest.approx(0),
-        "outside the model": pytest.approx(15 / 30),
+        "choosing pieces": 0.0,
+        "the host": pytest.approx(15 / 30),
     }
 
 
