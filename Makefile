@@ -38,8 +38,8 @@ demo: $(A)/.ready
 	$(A)/bin/python project/demo.py
 
 bench: $(A)/.ready
-	$(BENCH).decoding --docs $(QUERIES) --model 8m --limit 20 --batch-size 1 16 --runs 1 --output bench/decoding.json
-	$(BENCH).training --docs $(QUERIES) --model 8m --sample 20 --runs 1 --output bench/training.json
+	$(BENCH).decoding --docs $(QUERIES) --model 8m --limit 20 --batch-size 1 16 --runs 2 --output bench/decoding.json
+	$(BENCH).training --docs $(QUERIES) --model 8m --sample 40 --runs 1 --output bench/training.json
 	$(BENCH).mapping --gold $(QUERIES) --output bench/mapping.json
 	$(BENCH).scaling --short --output bench/scaling.json
 

@@ -19,7 +19,6 @@ printed is one JSON object. `benchmarks.latency` sets all schemes and other ways
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from benchmarks.arms import CLOCKS, Arm, Batched, Clock, Forest, Generated, corp
 from benchmarks.contenders.generation import BatchCounters
 from benchmarks.corpora import Corpus, Language, read_corpus
 from benchmarks.costs import Cost, cost, quotients
-from benchmarks.results import table, write_results
+from benchmarks.results import table, tell
 from benchmarks.schemes import SCHEMES
 from benchmarks.shares import HOST, Shares
 from benchmarks.surroundings import surroundings
@@ -249,10 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(argv)
     figures = measure(arguments)
-    written = list(tables(figures))
-    if arguments.output:
-        write_results(arguments.output, figures, written)
-    print("\n\n".join(written), json.dumps(figures, ensure_ascii=False), sep="\n\n")
+    tell(figures, list(tables(figures)), arguments.output)
 
 
 if __name__ == "__main__":

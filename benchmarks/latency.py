@@ -19,7 +19,6 @@ object.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from benchmarks.contenders.pipelines import load_pipeline
 from benchmarks.corpora import Corpus, Language, read_corpus
 from benchmarks.costs import cost, quotients
 from benchmarks.paper import LATENCIES
-from benchmarks.results import table, write_results
+from benchmarks.results import table, tell
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
@@ -163,9 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(argv)
     figures = measure(arguments)
-    if arguments.output:
-        write_results(arguments.output, figures, list(tables(figures)))
-    print(json.dumps(figures, ensure_ascii=False))
+    tell(figures, list(tables(figures)), arguments.output)
 
 
 if __name__ == "__main__":

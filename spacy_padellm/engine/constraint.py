@@ -126,6 +126,8 @@ def spell_paths(
     spellings = pieces.spell_within(
         text, [(start, borders[last][1]) for start, last in zip(starts, lasts, strict=True)]
     )
+    # Once a border: a border is looked at from every token before it.
+    clean_ends = {end for _, end in borders if _cuts_cleanly(text, end, pieces)}
     paths: list[Path] = []
     awkward: list[tuple[int, int]] = []
     for token, start, last, spelling in zip(tokens, starts, lasts, spellings, strict=True):
@@ -133,7 +135,7 @@ def spell_paths(
         ends: dict[int, int] = {}
         for _, end in borders[token : last + 1]:
             place = place_of_end.get(end)
-            clean = end == borders[last][1] or _cuts_cleanly(text, end, pieces)
+            clean = end == borders[last][1] or end in clean_ends
             if place is not None and clean and not (reserved and text[start:end] in reserved):
                 ends[place] = end
             else:
