@@ -16,14 +16,17 @@ PIP_ARGS ?= --no-input --disable-pip-version-check $(if $(CI),--quiet)
 A := .venv
 B := .venv-b
 WHEEL := .venv-wheel
+BENCH := $(A)/bin/python -m benchmarks
+QUERIES := project/assets/snips/SearchScreeningEvent/validate_SearchScreeningEvent.json
 PIP := bin/python -m pip
 
-.PHONY: help demo test test-quick test-stack-a test-stack-b lint format wheel wheel-test clean distclean
+.PHONY: help demo bench test test-quick test-stack-a test-stack-b lint format wheel wheel-test clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo          train, evaluate and package the default project, then annotate three sentences"
+	@echo "make bench         decoding, training and mapping beside their alternatives, on the shipped queries; under 10 minutes"
 	@echo "make test          all checks: lint, wheel-test, and the whole suite on stack A and on stack B"
 	@echo "make test-quick    the suite without the slow tests, on stack A"
 	@echo "make test-stack-a  the whole suite with spacy-transformers and the transformers release it allows"
@@ -36,6 +39,12 @@ help:
 demo: $(A)/.ready
 	$(A)/bin/python -m spacy project run all
 	$(A)/bin/python project/demo.py
+
+bench: $(A)/.ready
+	$(BENCH).decoding --docs $(QUERIES) --model 8m --limit 20 --batch-size 1 16 --runs 2 --output bench/decoding.json
+	$(BENCH).training --docs $(QUERIES) --model 8m --sample 40 --runs 1 --output bench/training.json
+	$(BENCH).mapping --gold $(QUERIES) --output bench/mapping.json
+	$(BENCH).scaling --short --output bench/scaling.json
 
 test: lint wheel-test test-stack-a test-stack-b
 
@@ -96,7 +105,7 @@ $(WHEEL)/.ready: setup.py
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist bench *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find spacy_padellm tests benchmarks project -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

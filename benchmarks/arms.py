@@ -125,6 +125,22 @@ class Pipeline:
         return self.clock() - start
 
 
+@dataclass(frozen=True)
+class Batched:
+    """An arm that cuts what it is given into batches of its own size.
+
+    arm (Arm): Who annotates them.
+    batch_size (int): Documents at once.
+    """
+
+    arm: Arm
+    batch_size: int
+
+    def run(self, documents: Sequence[Document], counters: BatchCounters) -> float:
+        places = range(0, len(documents), self.batch_size)
+        return sum(self.arm.run(documents[place : place + self.batch_size], counters) for place in places)
+
+
 def _synchronised(clock: Clock, lm: LanguageModel) -> float:
     if lm.device.type == "cuda":
         torch.cuda.synchronize()
@@ -133,13 +149,6 @@ def _synchronised(clock: Clock, lm: LanguageModel) -> float:
 
 def _since(start: float, clock: Clock, lm: LanguageModel) -> float:
     return _synchronised(clock, lm) - start
-
-
-def run_all(arm: Arm, documents: Sequence[Document], batch_size: int) -> tuple[BatchCounters, float]:
-    """Annotate all documents with one arm, batch by batch. Returns what it cost and the seconds it took."""
-    counters = BatchCounters()
-    batches = (documents[place : place + batch_size] for place in range(0, len(documents), batch_size))
-    return counters, sum(arm.run(batch, counters) for batch in batches)
 
 
 def run_interleaved(

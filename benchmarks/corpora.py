@@ -44,7 +44,7 @@ def read_corpus(
 ) -> Corpus:
     """Read a file of documents.
 
-    path (Path): JSON lines as `read_documents` takes them. A file in a folder that is named as a data set of the
+    path (Path): A file as `read_documents` takes it. A file in a folder that is named as a data set of the
         catalogue gets that set's language and labels; of any other file every label that occurs is asked about.
     limit (int | None): Read the first documents only.
     language (str | None): The prompt's language, where it is not the data set's.
@@ -52,9 +52,9 @@ def read_corpus(
     readings (int): How often the text stands in the trunk.
     RETURNS (Corpus): The documents.
     """
-    documents = read_documents(path, limit)
     entry = CATALOGUE.get(path.resolve().parent.name)
     spoken = language or (entry.lang if entry else "en")
+    documents = read_documents(path, limit, language=spoken)
     prompt = (build_chinese_prompt_v1 if spoken == "zh" else build_english_prompt_v1)(repeat_text=readings)
     known = dict(entry.labels) if entry else {}
     labels = known | {label: prompt.words(label) for label in labels_of(documents) if label not in known}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+
+import spacy
 
 from spacy_padellm.backends.local import Text
-from spacy_padellm.errors import Errors
+from spacy_padellm.data.converters import format_of, reader_for
+from spacy_padellm.data.docs import to_docs
+from spacy_padellm.data.records import stop
 from spacy_padellm.types import Mention
+
+_SPANS_KEY = "gold"
 
 
 @dataclass(frozen=True)
@@ -20,39 +26,25 @@ class Document:
     gold: tuple[Mention, ...]
 
 
-def read_documents(path: Path, limit: int | None = None) -> list[Document]:
-    """Documents of a JSON lines file: {"text", "tokens": [...], "spans": [[start, end, label], ...]}.
+def read_documents(path: Path, limit: int | None = None, *, language: str = "en") -> list[Document]:
+    """Documents of a file in one of the package's formats, which its suffix tells: `.jsonl`, SNIPS' `.json`, ...
 
     path (Path): The file.
     limit (int | None): Read the first ones only.
-    RETURNS (list[Document]): Those with at least one token.
-    RAISES (ValueError): P136 for a line that is something else.
+    language (str): Whose blank tokenizer gives the tokens of a text that comes without.
+    RETURNS (list[Document]): Those with at least one token. A mention that ends inside a token grows to its end.
+    RAISES (ValueError): As the format's reader does: P100 for a line of a `.jsonl` file that is no document.
     """
-    documents: list[Document] = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                document = _document(json.loads(line.decode("utf8")))
-            except (ValueError, TypeError, KeyError) as error:
-                problem = f"{type(error).__name__}: {error}"
-                raise ValueError(Errors.P136.format(path=path, line=number, problem=problem)) from error
-            if document.text.borders:
-                documents.append(document)
-            if limit is not None and len(documents) == limit:
-                break
-    return documents
+    return [*islice(_documents(path, language), limit)]
 
 
-def _document(record: dict[str, Any]) -> Document:
-    text, borders, place = record["text"], [], 0
-    for token in record["tokens"]:
-        start = text.index(token, place)
-        place = start + len(token)
-        if token.strip():
-            borders.append((start, place))
-    spans = sorted(record["spans"], key=lambda span: (span[0], -span[1]))
-    gold = tuple(Mention(label, text[start:end], start=start) for start, end, label in spans)
-    return Document(Text(text, borders), gold)
+def _documents(path: Path, language: str) -> Iterator[Document]:
+    records = reader_for(format_of(path))(path, stop)
+    for doc in to_docs(records, spacy.blank(language), on_unaligned="expand", spans_key=_SPANS_KEY, use_tokens=True):
+        borders = [(token.idx, token.idx + len(token)) for token in doc if not token.is_space]
+        if borders:
+            gold = (Mention(span.label_, span.text, start=span.start_char) for span in doc.spans[_SPANS_KEY])
+            yield Document(Text(doc.text, borders), tuple(gold))
 
 
 def labels_of(documents: list[Document]) -> dict[str, str]:

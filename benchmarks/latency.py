@@ -19,18 +19,18 @@ object.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.arms import CLOCKS, Arm, Forest, Generated, Pipeline, corpus_model, run_all, run_interleaved
+from benchmarks.arms import CLOCKS, Arm, Forest, Generated, Pipeline, corpus_model, run_interleaved
 from benchmarks.contenders.generation import BatchCounters
 from benchmarks.contenders.pipelines import load_pipeline
 from benchmarks.corpora import Corpus, Language, read_corpus
+from benchmarks.costs import cost, quotients
 from benchmarks.paper import LATENCIES
-from benchmarks.results import table, write_results
+from benchmarks.results import table, tell
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
@@ -64,25 +64,6 @@ def make_arms(arguments: argparse.Namespace, corpus: Corpus, lm: LanguageModel, 
     return arms
 
 
-def summarise(counters: BatchCounters, seconds: Sequence[float], n_docs: int) -> dict[str, Any]:
-    """One arm's figures for a document. A pipeline of another kind has time only."""
-    told: dict[str, Any] = {
-        "ms_per_doc": 1000 * statistics.median(seconds) / n_docs,
-        "ms_per_doc_of_runs": [1000 * one / n_docs for one in seconds],
-    }
-    if counters.steps:
-        told |= {
-            "steps_per_doc": counters.document_steps / n_docs,
-            "forward_passes": counters.steps,
-            "pieces_per_doc": counters.pieces / n_docs,
-            "padding_per_doc": counters.padding / n_docs,
-            "answers_per_doc": counters.answers / n_docs,
-            "answer_pieces_per_doc": counters.answer_pieces / n_docs,
-            "peak_kv_pieces": counters.peak_kv_pieces,
-        }
-    return told
-
-
 def speed_ups(arms: dict[str, dict[str, Any]], published: dict[str, float]) -> dict[str, dict[str, float | None]]:
     """Latency of a scheme over that of PaDeLLM, as the paper has it: the median of the runs' quotients. Beside it the
     quotient of the steps, which does not depend on the machine."""
@@ -92,12 +73,11 @@ def speed_ups(arms: dict[str, dict[str, Any]], published: dict[str, float]) -> d
     found: dict[str, dict[str, float | None]] = {}
     for slow, fast in pairs:
         if slow in arms and fast in arms:
-            runs = zip(arms[slow]["ms_per_doc_of_runs"], arms[fast]["ms_per_doc_of_runs"], strict=True)
             over, under = published.get(slow.split()[0]), published.get(_FASTER[fast] or "")
             paper = over / under if over and under and slow.endswith("generate") else None
             same = not fast.endswith("alone")
             found[f"{slow} / {fast}"] = {
-                "time": statistics.median(one / other for one, other in runs),
+                "time": statistics.median(quotients(arms[slow], arms[fast])),
                 "steps": arms[slow]["steps_per_doc"] / arms[fast]["steps_per_doc"] if same else None,
                 "paper": paper,
             }
@@ -120,9 +100,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         alone = batch_size == 1
         arms = make_arms(arguments, corpus, lm, alone=alone)
         for arm in arms.values():
-            run_all(arm, corpus.documents[:batch_size], batch_size)
+            arm.run(corpus.documents[:batch_size], BatchCounters())
         timed = run_interleaved(arms, corpus.documents, batch_size=batch_size, runs=arguments.runs)
-        figures = {name: summarise(*found, len(corpus.documents)) for name, found in timed.items()}
+        figures = {name: cost(*found, len(corpus.documents)) for name, found in timed.items()}
         batches[str(batch_size)] = {"arms": figures, "speed_ups": speed_ups(figures, published if alone else {})}
     return {
         "set": corpus.name,
@@ -182,9 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(argv)
     figures = measure(arguments)
-    if arguments.output:
-        write_results(arguments.output, figures, list(tables(figures)))
-    print(json.dumps(figures, ensure_ascii=False))
+    tell(figures, list(tables(figures)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@
 Each line of FILE is {"text": str, "pred": {label: [[string, probability], ...]}, "gold": [[start, end, label], ...]},
 with "tokens": [str, ...] if the tokens are known; otherwise spaCy's blank tokenizer gives the token borders. Gold
 offsets are characters, the end exclusive, and never give borders. Blank lines are skipped. Figures are micro averages
-in percent. The last line of output is one JSON object.
+in percent. `--gold FILE` takes the gold mentions of any file that `spacy padellm convert` reads for predictions: what
+placing alone loses where a model is right. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,9 @@ from typing import Any
 
 import spacy
 
+from benchmarks.documents import read_documents
+from benchmarks.results import table, write_results
+from benchmarks.surroundings import surroundings
 from spacy_padellm.errors import Errors
 from spacy_padellm.metrics.prf import PRF, Tally
 from spacy_padellm.spans.occurrences import Borders
@@ -98,6 +103,22 @@ def read_predictions(path: Path, tokenize: Callable[[str], Offsets]) -> Iterator
                 raise ValueError(Errors.P131.format(path=path, line=number, problem=problem)) from err
 
 
+def gold_predictions(path: Path, language: str) -> Iterator[Prediction]:
+    """What a perfect model says of the documents of a file: the strings of the gold mentions, in text order.
+
+    language (str): Of the blank tokenizer for texts that come without tokens.
+    """
+    for document in read_documents(path, language=language):
+        text, gold = document.text, document.gold
+        ordinals: Counter[str] = Counter()
+        mentions = []
+        for mention in gold:
+            ordinals[mention.label] += 1
+            mentions.append(Mention(mention.label, mention.string, ordinals[mention.label]))
+        spans = frozenset((one.start or 0, (one.start or 0) + len(one.string), one.label) for one in gold)
+        yield Prediction(text.string, Borders.from_tokens(text.string, text.borders), tuple(mentions), spans)
+
+
 def token_offsets(text: str, tokens: Sequence[str]) -> Offsets:
     """Place the given tokens in their text; a ValueError says where they stop to spell it. White space may stand
     between tokens or be a token itself."""
@@ -138,27 +159,39 @@ def score_policies(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command. Raises P131 for a line that cannot be read, P132 for a file without predictions."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mapping", description="Score the placing policies.")
-    parser.add_argument("--predictions", type=Path, required=True, help="file of predictions, one JSON object a line")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--predictions", type=Path, help="file of predictions, one JSON object a line")
+    source.add_argument("--gold", type=Path, help="file of documents, whose gold mentions are the predictions")
     parser.add_argument("--lang", default="xx", help='language of the blank tokenizer for lines without "tokens"')
     parser.add_argument("--nested", action="store_true", help="score all spans, also those that overlap")
     parser.add_argument("--one-label", action="store_true", help="keep one label for each string of a text first")
+    parser.add_argument("--output", type=Path)
     args = parser.parse_args(argv)
+    measured_on = surroundings()
+    figures = score_policies(_predictions(args), nested=args.nested, one_label=args.one_label)
+    if not figures["ordered"]["docs"]:
+        raise ValueError(Errors.P132.format(path=args.predictions or args.gold))
+    docs, gold = figures["ordered"]["docs"], figures["ordered"]["gold"]
+    heading = f"{docs} texts, {gold} gold spans, {'all spans' if args.nested else 'spans that do not overlap'}"
+    print(f"{heading}\n\n{'policy':<10}" + "".join(f"{column:>14}" for column in COLUMNS))
+    for policy, row in figures.items():
+        cells = (f"{row[c]:>14.2f}" if isinstance(row[c], float) else f"{row[c]:>14}" for c in COLUMNS)
+        print(f"{policy:<10}" + "".join(cells))
+    if args.output:
+        rows = [[policy, *(row[column] for column in COLUMNS)] for policy, row in figures.items()]
+        write_results(args.output, {"policies": figures, **measured_on}, [heading, table(["policy", *COLUMNS], rows)])
+    print(json.dumps(figures))
+
+
+def _predictions(args: argparse.Namespace) -> Iterator[Prediction]:
+    if args.gold:
+        return gold_predictions(args.gold, args.lang)
     nlp = spacy.blank(args.lang)
 
     def tokenize(text: str) -> Offsets:
         return [(token.idx, token.idx + len(token)) for token in nlp.make_doc(text)]
 
-    predictions = read_predictions(args.predictions, tokenize)
-    figures = score_policies(predictions, nested=args.nested, one_label=args.one_label)
-    if not figures["ordered"]["docs"]:
-        raise ValueError(Errors.P132.format(path=args.predictions))
-    docs, gold = figures["ordered"]["docs"], figures["ordered"]["gold"]
-    print(f"{docs} texts, {gold} gold spans, {'all spans' if args.nested else 'spans that do not overlap'}\n")
-    print(f"{'policy':<10}" + "".join(f"{column:>14}" for column in COLUMNS))
-    for policy, row in figures.items():
-        cells = (f"{row[c]:>14.2f}" if isinstance(row[c], float) else f"{row[c]:>14}" for c in COLUMNS)
-        print(f"{policy:<10}" + "".join(cells))
-    print(json.dumps(figures))
+    return read_predictions(args.predictions, tokenize)
 
 
 def _parse(line: dict[str, Any], tokenize: Callable[[str], Offsets]) -> Prediction:

@@ -24,6 +24,13 @@ def write_results(path: Path, figures: dict[str, Any], tables: Sequence[str]) ->
     path.with_suffix(".md").write_text("\n\n".join([*heading, *tables]) + "\n", encoding="utf8")
 
 
+def tell(figures: dict[str, Any], tables: Sequence[str], output: Path | None) -> None:
+    """Print tables and, as the last line, the figures as one JSON object; write both where a file is named."""
+    if output is not None:
+        write_results(output, figures, tables)
+    print("\n\n".join(tables), json.dumps(figures, ensure_ascii=False), sep="\n\n")
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """A table in markdown. Numbers with a fraction get two decimals, None an empty cell."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *([_cell(cell) for cell in row] for row in rows)]

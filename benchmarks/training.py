@@ -20,7 +20,6 @@ several budgets. Beside the JSON file a table is written (.md). The last line pr
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import time
@@ -39,7 +38,7 @@ from benchmarks.contenders.padded import batches_of, padded_loss, padded_pieces,
 from benchmarks.corpora import Corpus, Language, read_corpus
 from benchmarks.documents import Document
 from benchmarks.peaks import in_child, peak_bytes, saved_bytes
-from benchmarks.results import table, write_results
+from benchmarks.results import table, tell
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
@@ -295,9 +294,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(argv)
     figures = measure(arguments)
-    if arguments.output:
-        write_results(arguments.output, figures, list(tables(figures)))
-    print(json.dumps(figures, ensure_ascii=False))
+    tell(figures, list(tables(figures)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -183,10 +183,6 @@ class Errors(metaclass=Coded):
         "registered factory: 'ner', or 'spancat={{...}}' with its settings."
     )
     P135 = "A run needs documents: {path} has none with a token. Expected one JSON object a line."
-    P136 = (
-        "{path}, line {line}: {problem}. Expected one JSON object a line: "
-        '{{"text": str, "tokens": [str, ...], "spans": [[start, end, label], ...]}}, the tokens in text order.'
-    )
 
     # P150-P159: evaluation.
     P150 = "{path}: expected a .spacy file or a folder of them, got {got}."

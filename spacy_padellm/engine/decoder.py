@@ -109,6 +109,8 @@ def decode_stream(
         in the order they were asked or the exception that it alone raised.
     """
 
+    drafting = options.drafting.on(lm.device)
+
     def grow(request: Request) -> Growth:
         return Growth(
             request,
@@ -117,7 +119,7 @@ def decode_stream(
             max_positions=lm.max_positions,
             max_answer=options.max_answer,
             constrain=options.constrain,
-            drafting=options.drafting,
+            drafting=drafting,
             at_once=options.labels_at_once,
         )
 
@@ -143,7 +145,7 @@ def decode_stream(
         step,
         make_store=partial(lm.store, captured=options.cuda_graphs),
         forget=forget,
-        bounds=Bounds(in_flight, options.max_row, places, spare=options.drafting.spare(lm.device)),
+        bounds=Bounds(in_flight, options.max_row, places, spare=drafting.spare(lm.device)),
     )
     for number, ended in stream.run(documents):
         if not isinstance(ended, Growth):

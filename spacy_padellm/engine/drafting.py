@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
 from spacy_padellm.engine.growing import Growing
 from spacy_padellm.tree.tree import Tree
+from spacy_padellm.types import Form
 
 FREE_PIECES = {"cuda": 256}
 """Pieces of a row that take a device no longer than one: those for which it computes while it waits for the weights."""
@@ -22,29 +23,45 @@ then a step costs what its pieces cost."""
 FEWEST = 2
 """Drafts of a copy, however many share them."""
 
+COPIES = 16
+"""Pieces of a copied string that are drafted with a known one."""
+
+MENTION_COPIES = {"cpu": 4}
+"""The same of a mention, which is short, on devices that compute for every piece."""
+
 
 @dataclass(frozen=True)
 class Drafting:
     """What is drafted. Answers are the same with and without: a draft that is refuted costs its pieces.
 
     questions (bool): With the pieces of an answer, the questions it opens if it ends there.
-    copies (int): Behind a known piece of a copied string, so many pieces that may come next; half as many where several
-        documents share a step, and fewer where a document has more than `SHARED` mentions on their way.
+    copies (int | None): Behind a known piece of a copied string, so many pieces that may come next; half as many where
+        several documents share a step, and fewer where a document has more than `SHARED` mentions on their way. None
+        for 16, less for a mention where that pays.
     counts (bool | None): With a question for a count, the likeliest counts with the questions they open. None where
         that costs nothing: as long as a step takes the time of the weights' way to the processor.
+    mention_copies (int): What `copies` is for mentions where it is None. `on` sets it.
     """
 
     questions: bool = True
-    copies: int = 16
+    copies: int | None = None
     counts: bool | None = None
+    mention_copies: int = COPIES
 
-    def copies_each(self, n_copying: int, *, alone: bool) -> int:
-        """The pieces that are drafted behind a copied string.
+    def on(self, device: torch.device) -> Drafting:
+        """The same on a device, which may leave less to be drafted."""
+        return replace(self, mention_copies=MENTION_COPIES.get(device.type, COPIES))
 
+    def copies_for(self, form: Form | None, n_copying: int, *, alone: bool) -> int:
+        """How many pieces that may come next are drafted behind a copied string.
+
+        form (Form | None): The answer's form; None for a mention.
         n_copying (int): Mentions of its document that are not finished.
-        alone (bool): No other document shares the step.
+        alone (bool): Whether no other document shares the step.
         """
-        copies = self.copies if alone else (self.copies + 1) // 2
+        usual = self.mention_copies if form is None else COPIES
+        copies = usual if self.copies is None else self.copies
+        copies = copies if alone else (copies + 1) // 2
         return copies if n_copying <= SHARED else max(min(copies, FEWEST), copies * SHARED // n_copying)
 
     def spare(self, device: torch.device) -> float:

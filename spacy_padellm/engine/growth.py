@@ -309,8 +309,8 @@ class Growth:
             # What any count begins with: SentencePiece puts a piece of its own in front of digits.
             places = zip(*map(self._pieces.question, guesses), strict=False)
             self._draft_answer(growing, [pieces[0] for pieces in takewhile(lambda pieces: len({*pieces}) == 1, places)])
-        elif drafting.copies and growing.copy is not None and (growing.pieces or growing.branch.form):
-            self._draft_copies(growing, drafting.copies_each(self._n_copying, alone=self.alone))
+        elif drafting.copies != 0 and growing.copy is not None and (growing.pieces or growing.branch.form):
+            self._draft_copies(growing, drafting.copies_for(growing.branch.form, self._n_copying, alone=self.alone))
 
     def _draft_questions(self, growing: Growing) -> None:
         """The questions that an answer opens if nothing comes behind it."""

@@ -30,7 +30,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_answer": 128,
     "max_row": 4096,
     "draft_questions": True,
-    "draft_copies": 16,
+    "draft_copies": None,
     "draft_counts": None,
     "kv_bytes": None,
     "cuda_graphs": True,
@@ -65,7 +65,7 @@ def make_padellm_ner(
     max_answer: int,
     max_row: int,
     draft_questions: bool,
-    draft_copies: int,
+    draft_copies: int | None,
     draft_counts: bool | None,
     kv_bytes: int | None,
     cuda_graphs: bool,
@@ -94,8 +94,9 @@ def make_padellm_ner(
     max_row (int): The most pieces fed in one step.
     draft_questions (bool): Feed with a count the mention questions it opens, before it is known to be complete. What
         is found is the same with and without drafts; one that is refuted costs its pieces.
-    draft_copies (int): Feed with a known piece of a mention so many pieces of the text that may come next; half as many
-        where several documents share a step.
+    draft_copies (int | None): Feed with a known piece of a mention so many pieces of the text that may come next; half
+        as many where several documents share a step. None for 16; for 4 of a mention on a CPU, which computes for
+        every piece.
     draft_counts (bool | None): Feed with the question for a count the likeliest counts, and the questions they open.
         None to do so where it costs nothing: on a GPU, as long as few pieces are fed in a step.
     kv_bytes (int | None): The most bytes of keys and values, which bounds how many documents are decoded at once; a

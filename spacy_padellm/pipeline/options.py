@@ -26,7 +26,7 @@ class Options:
     max_answer: int
     max_row: int
     draft_questions: bool
-    draft_copies: int
+    draft_copies: int | None
     draft_counts: bool | None
     kv_bytes: int | None
     cuda_graphs: bool
@@ -42,7 +42,8 @@ class Options:
     def __post_init__(self) -> None:
         check_whole("max_answer", self.max_answer)
         check_whole("max_row", self.max_row)
-        check_whole("draft_copies", self.draft_copies, least=0)
+        if self.draft_copies is not None:
+            check_whole("draft_copies", self.draft_copies, least=0)
         if self.kv_bytes is not None:
             check_whole("kv_bytes", self.kv_bytes)
         if self.labels_at_once is not None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from benchmarks import lengths
-from benchmarks.documents import read_documents
 from benchmarks.lengths import nearest, spread
 from benchmarks.models import read_tokenizer
 from spacy_padellm.engine.checkpoint import save_pieces
@@ -164,16 +163,6 @@ def test_the_nearest_definition() -> None:
     means = {"a": {"n": 1, "without_end": 3.0, "with_end": 5.0}, "b": {"n": 1, "without_end": 9.0, "with_end": 6.4}}
     found = nearest({"segments": means, "whole": {"a": {"n": 1, "without_end": 6.0, "with_end": 7.0}}}, 6.54)
     assert found == {"definition": "b", "cut": "segments", "ends": "with_end", "mean": 6.4}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"{", b"[1]", b"\xff", b'{"text": "a", "spans": []}', b'{"text": "a", "tokens": ["b"], "spans": []}', b""],
-)
-def test_a_broken_line_is_named(tmp_path: Path, line: bytes) -> None:
-    (tmp_path / "docs.jsonl").write_bytes(b'{"text": "a", "tokens": ["a"], "spans": []}\n' + line + b"\n")
-    with pytest.raises(ValueError, match=r"\[P136\] .*docs\.jsonl, line 2: .*Expected one JSON object"):
-        read_documents(tmp_path / "docs.jsonl")
 
 
 def test_a_command_ends_without_a_traceback(tmp_path: Path) -> None:

@@ -96,6 +96,19 @@ def test_borders_come_from_the_tokens_or_the_tokenizer_never_from_gold(run, opti
     assert json.loads(run([line], *options)[-1])["ordered"]["span_f"] == f
 
 
+def test_gold_mentions_as_predictions(tmp_path, capsys):
+    """The second "b" goes to its place only where the policy looks at the order."""
+    line = {"text": "b c b", "tokens": ["b", "c", "b"], "spans": [[0, 1, "X"], [4, 5, "X"], [2, 3, "Y"]]}
+    path, output = tmp_path / "gold.jsonl", tmp_path / "out" / "mapping.json"
+    path.write_text(json.dumps(line) + "\n", "utf8")
+    main(["--gold", str(path), "--output", str(output)])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (figures["ordered"]["span_f"], figures["first"]["span_f"]) == (100.0, 80.0)
+    written = json.loads(output.read_text("utf8"))
+    assert written["policies"] == figures and written["machine"]
+    assert "| ordered | 100.00 | 100.00 | 100.00 |" in output.with_suffix(".md").read_text("utf8")
+
+
 def test_no_prediction_at_all_is_zero_and_not_a_division(run):
     row = json.loads(run([{"text": "a", "pred": {}, "gold": []}])[-1])["ordered"]
     assert (row["span_p"], row["span_r"], row["span_f"], row["string_set_f"]) == (0.0, 0.0, 0.0, 0.0)

@@ -18,6 +18,7 @@ from torch.testing import assert_close
 from spacy_padellm.engine import attention, blocks
 from spacy_padellm.engine.attention import ForestRow, forest_attention, forward, run_row
 from spacy_padellm.engine.kv import KVStore
+from spacy_padellm.engine.rooms import FixedStore, Shelf
 from spacy_padellm.tree.packing import Stretch, pack
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
@@ -289,22 +290,24 @@ def test_a_layer_without_an_index_is_refused():
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("family", ["llama", "mistral-window"])
-def test_a_document_alone_needs_no_gathering(family, monkeypatch):
-    """Its nodes are its queries: the same logits as through the indices that several documents need."""
-    model, tree = build_model(family), forest()[0]
-    cuts = [0, 5, 9, 10, len(tree)]
-    assert cuts == sorted(set(cuts))
+@pytest.mark.parametrize("store", [KVStore, partial(FixedStore, Shelf(1 << 30))], ids=["grows", "stays"])
+def test_a_document_alone_needs_no_gathering_and_gets_the_same(models, store, monkeypatch):
+    """Its nodes are its queries. It stands in the second slot; the first is another's."""
+    tree, other, _ = forest()
+    cuts = [0, 7, 8, len(tree)]
 
     def run() -> list[Tensor]:
-        store = KVStore(1)
-        stretches = [Stretch(tree, start, stop, 0) for start, stop in pairwise(cuts)]
+        held = store()
+        held.join(), held.join()
+        run_row(models[0], [Stretch(other, 0, 3, 0)], store=held, device=CPU, logits_at=torch.arange(3))
         return [
-            run_row(model, [one], store=store, device=CPU, logits_at=torch.arange(one.stop - one.start))
-            for one in stretches
+            run_row(
+                models[0], [Stretch(tree, *ends, 1)], store=held, device=CPU, logits_at=torch.arange(len(range(*ends)))
+            )
+            for ends in pairwise(cuts)
         ]
 
-    alone = run()
+    views = run()
     made = ForestRow.__init__
 
     def gathering(self: ForestRow, *args, **settings) -> None:
@@ -313,5 +316,11 @@ def test_a_document_alone_needs_no_gathering(family, monkeypatch):
         self._alone, self._run = False, None
 
     monkeypatch.setattr(ForestRow, "__init__", gathering)
-    for one, other in zip(alone, run(), strict=True):
-        assert_close(one, other, rtol=0, atol=1e-6)
+    assert_near(torch.cat(views), torch.cat(run()))
+    assert_near(torch.cat(views), alone(models[1], tree))
+
+
+def test_company_is_gathered():
+    trees = forest()
+    both = [Stretch(tree, 0, 3, slot) for slot, tree in enumerate(trees[:2])]
+    assert not ForestRow(pack(both), store=KVStore(2), device=CPU)._alone

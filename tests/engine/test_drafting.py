@@ -13,10 +13,10 @@ from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.augmented import AutoRegAug
-from spacy_padellm.schemes.one_step import OneStep
+from spacy_padellm.schemes.one_step import ListForm, OneStep
 from spacy_padellm.schemes.padellm import PaDeLLM
 from spacy_padellm.schemes.structured import AutoRegStruct
-from spacy_padellm.types import Answered, Mention, Scheme
+from spacy_padellm.types import Answered, Form, Mention, Scheme
 from tests.checkpoints import GOLD, LABELS, TOKENIZERS, build_lm, gold_mentions, pieces_of, trained_lm
 from tests.engine.test_decoder import TEXTS, assert_same, borders_of, open_two, request_for
 
@@ -133,9 +133,9 @@ def test_copies_are_drafted_up_to_the_budget():
     [(1, True, 16), (8, True, 16), (9, True, 14), (40, True, 3), (900, True, 2), (40, False, 2)],
 )
 def test_many_mentions_share_their_drafts(n_copying, alone, each):
-    assert Drafting(copies=16).copies_each(n_copying, alone=alone) == each
-    assert Drafting(copies=1).copies_each(n_copying, alone=alone) == 1
-    assert Drafting(copies=0).copies_each(n_copying, alone=alone) == 0
+    assert Drafting(copies=16).copies_for(None, n_copying, alone=alone) == each
+    assert Drafting(copies=1).copies_for(None, n_copying, alone=alone) == 1
+    assert Drafting(copies=0).copies_for(None, n_copying, alone=alone) == 0
 
 
 def test_a_mention_of_many_costs_fewer_drafts(monkeypatch):
@@ -161,9 +161,9 @@ def test_what_is_finished_counts_no_longer_among_the_mentions_that_share():
     seen: list[int] = []
 
     class Noted(Drafting):
-        def copies_each(self, n_copying: int, *, alone: bool) -> int:
+        def copies_for(self, form: Form | None, n_copying: int, *, alone: bool) -> int:
             seen.append(n_copying)
-            return super().copies_each(n_copying, alone=alone)
+            return super().copies_for(form, n_copying, alone=alone)
 
     scheme = PaDeLLM(PROMPT)
     run(build_lm("llama", pieces_of("gpt2")), [request_of(scheme, GOLD[0][0], gold_mentions()[0])], Noted())
@@ -172,6 +172,20 @@ def test_what_is_finished_counts_no_longer_among_the_mentions_that_share():
     several = PaDeLLM(PROMPT, mention_choices=2, choice_floor=0.0)
     run(trained_lm("gpt2"), [request_of(several, GOLD[0][0])], Noted())
     assert many >= max(seen) >= min(seen) >= 0
+
+
+def test_of_a_mention_less_is_drafted_on_a_cpu():
+    def copies(drafting: Drafting, device: str, form: Form | None = None) -> list[int]:
+        placed = drafting.on(torch.device(device))
+        return [placed.copies_for(form, 1, alone=alone) for alone in (True, False)]
+
+    assert copies(Drafting(), "cpu") == [4, 2]
+    assert copies(Drafting(), "cpu", ListForm()) == copies(Drafting(), "cuda") == [16, 8]
+    assert copies(Drafting(copies=7), "cpu") == copies(Drafting(copies=7), "cpu", ListForm()) == [7, 4]
+    lm = build_lm("llama", pieces_of("gpt2"))
+    request = request_of(PaDeLLM(PROMPT), GOLD[0][0], gold_mentions()[0])
+    assert run(lm, [request], Drafting())[1] == run(lm, [request], Drafting(copies=4))[1]
+    assert run(lm, [request], Drafting())[1].drafts < run(lm, [request], Drafting(copies=16))[1].drafts
 
 
 def test_a_longer_count_refutes_the_questions_of_a_shorter_one():

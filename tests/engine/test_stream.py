@@ -122,8 +122,8 @@ def test_any_batch_any_order_any_budget(lm, documents, in_flight, places, max_ro
 def test_bytes_per_place_are_those_of_the_store(lm, monkeypatch):
     write = decoder.KVStore.write
 
-    def written(store: Any, *given: Any) -> Any:
-        stored = write(store, *given)
+    def written(store: Any, *given: Any, **options: Any) -> Any:
+        stored = write(store, *given, **options)
         sizes.append((store.n_bytes, store.n_pieces))
         return stored
 
