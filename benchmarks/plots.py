@@ -51,7 +51,8 @@ def draw_lines(lines: Sequence[Line], *, title: str, x: str, y: str) -> str:
         else:
             axes.set_xscale("symlog", linthresh=1)
         axes.set_yscale("log")
-        axes.set_xticks(values, [_short(value) for value in values])
+        axes.set_xticks(values, [_short(value) for value in values], fontsize=7)
+        axes.yaxis.set_major_formatter(lambda value, _: _short(value))
         axes.minorticks_off()
         axes.set_xlabel(x)
         axes.set_ylabel(y)
@@ -70,5 +71,6 @@ def draw_lines(lines: Sequence[Line], *, title: str, x: str, y: str) -> str:
 def _short(value: float) -> str:
     for size, name in ((1e9, "b"), (1e6, "m"), (1e3, "k")):
         if value >= 10 * size or (size > 1e3 and value >= size):
-            return f"{value / size:.3g}{name}"
+            scaled = value / size
+            return f"{scaled:.0f}{name}" if scaled >= 10 else f"{scaled:.2g}{name}"
     return f"{value:g}"

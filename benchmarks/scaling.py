@@ -321,14 +321,10 @@ def plots(figures: dict[str, Any]) -> dict[str, str]:
         lines.append(Line(f"measured{told}", at, spent, color))
         lines.append(Line(f"outside the model{told}", at, host, color, ":"))
         lines.append(Line(f"as work grows{told}", at, [spent[0] * one / work[0] for one in work], color, "--"))
-    title = f"{figures['model']}, {figures['clock']} time"
+    clock = f"{figures['clock']} time"
+    titles = {axis: clock if axis == "model" else f"{figures['model']}, {clock}" for axis in found}
     return {
-        axis: draw_lines(
-            lines,
-            title=f"Time by {axis}" + ("" if axis == "model" else f", {title}"),
-            x=units[axis],
-            y="ms a document",
-        )
+        axis: draw_lines(lines, title=f"Time by {axis}, {titles[axis]}", x=units[axis], y="ms a document")
         for axis, lines in found.items()
     }
 

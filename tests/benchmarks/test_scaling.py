@@ -209,6 +209,7 @@ def test_plots_are_the_same_for_the_same_figures_and_take_a_zero() -> None:
     svg = draw_lines(lines[:1], title="Time", x="mentions", y="ms")
     assert svg == draw_lines(lines[:1], title="Time", x="mentions", y="ms") and svg.startswith("<svg")
     assert all(f">{told}<" in svg for told in ("one", "mentions", "ms", "Time", "0", "10"))
+    assert "mathdefault" not in svg
     other = draw_lines(lines[1:], title="Time", x="weights", y="ms")
     assert ">1000<" in other and ">20k<" in other and other != svg
 
