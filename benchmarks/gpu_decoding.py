@@ -247,7 +247,7 @@ def compiled(bench: Bench) -> dict[str, Any]:
         "compiling_seconds": time.perf_counter() - start,
     }
     for size in (1, *bench.batches[:2]):
-        figures = bench.time(bench.ours(COMPILED), size, most=max(20, 2 * size), warm_ups=max(3, 60 // size))
+        figures = bench.time(bench.ours(COMPILED), size, most=max(20, 2 * size), warm_ups=max(3 * WARM_UPS, 60 // size))
         if figures["documents"] and "rates" in bench.found:
             least = figures["steps"] * bench.weight_bytes / bench.found["rates"]["bytes_per_second"]
             figures["over_reading_weights"] = figures["seconds"] / least

@@ -21,6 +21,10 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 """Largest difference of logits, as a share of the largest logit. A wrong mask or position is off by tens of per cent,
 rounding in float32 by about 1e-5."""
 
+QUANTIZED = 0.15
+"""The same for quantised weights: in 8 bits activations are rounded by what else is in the row, and a small model with
+random weights was off by 0.08."""
+
 
 @torch.inference_mode()
 def prove(lm: LanguageModel) -> None:
@@ -42,9 +46,9 @@ def prove(lm: LanguageModel) -> None:
         reason = f"{calls // 2} of {n_layers} layers use the forest's attention"
         raise ValueError(Errors.P025.format(family=lm.family, name=lm.name, reason=reason))
     off = ((packed - alone).abs().max() / alone.abs().max()).item()
-    tolerance = max(TOLERANCE.values())
-    if not is_quantized(lm.model):
-        tolerance = TOLERANCE.get(next(lm.model.parameters()).dtype, tolerance)
+    tolerance = TOLERANCE.get(next(lm.model.parameters()).dtype, max(TOLERANCE.values()))
+    if is_quantized(lm.model):
+        tolerance = QUANTIZED
     if not off <= tolerance:
         reason = f"packed and plain logits differ by {off:.2g} of the largest logit (at most {tolerance:.2g})"
         raise ValueError(Errors.P025.format(family=lm.family, name=lm.name, reason=reason))

@@ -55,11 +55,11 @@ def counting():
     torch._dynamo.reset()
 
 
-def answers(lm: LanguageModel, **options: Any) -> list[list[tuple[str, float]]]:
+def answers(lm: LanguageModel, *, within: float = 1e-4, **options: Any) -> list[list[tuple[str, float]]]:
     scheme = PaDeLLM(build_english_prompt_v1())
     requests = [Request(text, scheme.trunk(text), scheme.ask(LABELS, text), scheme.follow) for text in TEXTS]
     given = decode(lm, requests, Decoding(constrain=False, **options), Counters())
-    return [[(answer.text, pytest.approx(answer.probability, rel=1e-4)) for _, answer in doc] for doc in given]
+    return [[(answer.text, pytest.approx(answer.probability, rel=within)) for _, answer in doc] for doc in given]
 
 
 def rows(lm: LanguageModel, sizes: list[int], *, compiled: bool) -> list[torch.Tensor]:
@@ -158,14 +158,14 @@ def test_the_longest_list_of_layers_of_one_class():
 
 
 @pytest.mark.gpu
-@torch.inference_mode()
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_inductor_and_cuda_graphs_against_plain_steps():
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     torch._dynamo.reset()
     trained = trained_lm("gpt2")
     lm = LanguageModel(copy.deepcopy(trained.model).to("cuda"), trained.pieces, torch.device("cuda"), "trained")
-    plain = answers(lm, cuda_graphs=False)
+    plain = answers(lm, within=1e-3, cuda_graphs=False)
     for _ in range(4):
-        assert answers(lm, compile_layers=True) == plain
+        assert answers(lm, within=1e-3, compile_layers=True) == plain
     assert lm.steps.replays
