@@ -173,14 +173,22 @@ def build_lm(family: str, pieces: Pieces, *, seed: int = 0, attention: str = FOR
 
 
 def write_checkpoint(
-    folder: Path, *, family: str = "llama", tokenizer: str = "llama", seed: int = 0, **settings: Any
+    folder: Path,
+    *,
+    family: str = "llama",
+    tokenizer: str = "llama",
+    seed: int = 0,
+    shard: str = "5GB",
+    **settings: Any,
 ) -> Path:
     """Save a random model with its tokenizer as transformers itself saves them, as a user would find them on the hub.
 
+    shard (str): The largest file of weights.
     RETURNS (Path): The folder.
     """
     pieces = pieces_of(tokenizer)
-    build_model(family, vocab_size=len(pieces), seed=seed, attention="eager", **settings).save_pretrained(folder)
+    model = build_model(family, vocab_size=len(pieces), seed=seed, attention="eager", **settings)
+    model.save_pretrained(folder, max_shard_size=shard)
     pieces.tokenizer.save_pretrained(folder)
     return folder
 
