@@ -35,7 +35,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.arms import CLOCKS, Forest, run_all
+from benchmarks.arms import CLOCKS, Batched, Forest
+from benchmarks.contenders.generation import BatchCounters
 from benchmarks.corpora import Corpus
 from benchmarks.curves import STEEPER, Curve, add_growth
 from benchmarks.documents import Document, read_documents
@@ -140,15 +141,15 @@ def measure_point(lm: LanguageModel, point: Point, bench: Bench, *, largest_batc
     prompt = build_english_prompt_v1()
     corpus = Corpus("made to measure", "en", documents, labels, prompt)
     watched = watch(lm, clock)
-    forest = Forest(watched, SCHEMES["padellm"](prompt), corpus, clock=clock)
+    forest = Batched(Forest(watched, SCHEMES["padellm"](prompt), corpus, clock=clock), point.batch)
 
     def spend() -> tuple[float, float]:
         before = watched.seconds
-        _, spent = run_all(forest, documents, point.batch)
+        spent = forest.run(documents, BatchCounters())
         return spent, watched.seconds - before
 
-    start = time.perf_counter()
-    counters, took = run_all(forest, documents, point.batch)
+    counters, start = BatchCounters(), time.perf_counter()
+    took = forest.run(documents, counters)
     passed, in_model = time.perf_counter() - start, watched.seconds
     runs = min(arguments.runs, int(arguments.seconds / passed))
     spent = [spend() for _ in range(runs)] or [(took, in_model)]

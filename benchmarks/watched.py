@@ -28,10 +28,12 @@ class WatchedModel(LanguageModel):
     clock: Callable[[], float] = time.perf_counter
     seconds: float = 0.0
 
-    def step(self, stretches: Sequence[Stretch], awaited: Sequence[int], *, store: KVStore) -> Tensor:
+    def step(
+        self, stretches: Sequence[Stretch], awaited: Sequence[int], *, store: KVStore, compiled: bool = False
+    ) -> Tensor:
         if self.device.type == "cuda":
             start = self._now()
-            logits = super().step(stretches, awaited, store=store)
+            logits = super().step(stretches, awaited, store=store, compiled=compiled)
             self.seconds += self._now() - start
             return logits
         hooks = [
@@ -39,7 +41,7 @@ class WatchedModel(LanguageModel):
             self.model.register_forward_hook(self._end),
         ]
         try:
-            return super().step(stretches, awaited, store=store)
+            return super().step(stretches, awaited, store=store, compiled=compiled)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -56,5 +58,5 @@ class WatchedModel(LanguageModel):
 
 
 def watch(lm: LanguageModel, clock: Callable[[], float]) -> WatchedModel:
-    """The same model, tokenizer and captured steps, with a clock."""
-    return WatchedModel(lm.model, lm.pieces, lm.device, lm.name, lm.steps, clock=clock)
+    """The same model, tokenizer, captured steps and compiled layers, with a clock."""
+    return WatchedModel(lm.model, lm.pieces, lm.device, lm.name, lm.steps, lm.layers, clock=clock)
