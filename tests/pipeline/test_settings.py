@@ -120,6 +120,7 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "revision": 5,
             "lora": "rank 8",
             "dtype": "int8",
+            "quantization": "4 bits",
             "device": 0,
             "self_contained": "yes",
             "trust_remote_code": "yes",
