@@ -143,5 +143,7 @@ def test_without_its_package_it_says_what_to_install_p001(base: Path, monkeypatc
 
     nlp = blank(causal_lm(base, quantization=FOUR))
     monkeypatch.setattr("importlib.metadata.version", missing)
-    with pytest.raises(ValueError, match=r"\[P001\] Setting 'quantization'.*spacy-padellm\[quantization\].*bitsandbytes"):
+    with pytest.raises(
+        ValueError, match=r"\[P001\] Setting 'quantization'.*spacy-padellm\[quantization\].*bitsandbytes"
+    ):
         nlp.initialize(lambda: examples(nlp))
