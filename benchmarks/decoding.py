@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 
+from benchmarks.arguments import whole
 from benchmarks.arms import CLOCKS, Arm, Batched, Clock, Forest, Generated, corpus_model, run_interleaved
 from benchmarks.contenders.generation import BatchCounters
 from benchmarks.corpora import Corpus, Language, read_corpus
@@ -231,17 +232,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="padellm")
     parser.add_argument("--contender", nargs="*", choices=list(CONTENDERS), default=[*CONTENDERS][:3])
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[1])
+    parser.add_argument("--batch-size", type=whole, nargs="+", default=[1])
     parser.add_argument("--drafts", choices=["none", "some", "all"], default="some", help="some: all but counts")
     parser.add_argument("--copies", type=int, help="pieces drafted of a copied string")
     parser.add_argument("--tokenizer", help="a hub id, folder or tokenizer.json, for a model with random weights")
     parser.add_argument("--answers", choices=["gold", "model"], default="gold")
     parser.add_argument("--readings", type=int, default=1, help="how often the text stands in the trunk")
     parser.add_argument("--language", choices=get_args(Language), help="of the prompt; by default the data set's")
-    parser.add_argument("--limit", type=int, help="the first documents only")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--limit", type=whole, help="the first documents only")
+    parser.add_argument("--runs", type=whole, default=3)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a busy machine")
-    parser.add_argument("--threads", type=int, help="of torch; by default as many as it chooses")
+    parser.add_argument("--threads", type=whole, help="of torch; by default as many as it chooses")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--shares", action="store_true", help="what the forest's time goes to, on a CPU")

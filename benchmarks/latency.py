@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from benchmarks.arguments import whole
 from benchmarks.arms import CLOCKS, Arm, Forest, Generated, Pipeline, corpus_model, run_interleaved
 from benchmarks.contenders.generation import BatchCounters
 from benchmarks.contenders.pipelines import load_pipeline
@@ -151,11 +152,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--schemes", nargs="+", choices=list(SCHEMES), default=list(SCHEMES))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--pipeline", action="append", default=[], help="a spaCy package, folder, or factory[=JSON]")
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[1])
+    parser.add_argument("--batch-size", type=whole, nargs="+", default=[1])
     parser.add_argument("--answers", choices=["gold", "model"], default="gold")
     parser.add_argument("--language", choices=get_args(Language), help="of the prompt; by default the data set's")
-    parser.add_argument("--limit", type=int, help="the first documents only")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--limit", type=whole, help="the first documents only")
+    parser.add_argument("--runs", type=whole, default=3)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a busy machine")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")

@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from benchmarks.arguments import whole
 from benchmarks.corpora import Corpus, Language, Words, read_corpus
 from benchmarks.models import read_tokenizer
 from benchmarks.paper import LENGTHS
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokenizer-name", help="what to call it in the results")
     parser.add_argument("--words", choices=get_args(Words), default="catalogue", help="what stands for a label")
     parser.add_argument("--language", choices=get_args(Language), help="of the prompt; by default the data set's")
-    parser.add_argument("--limit", type=int, help="the first documents only")
+    parser.add_argument("--limit", type=whole, help="the first documents only")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args(argv)
     figures = measure(arguments)

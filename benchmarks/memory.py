@@ -21,6 +21,7 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 
+from benchmarks.arguments import whole
 from benchmarks.documents import Document, labels_of, read_documents
 from benchmarks.surroundings import surroundings
 from spacy_padellm.cli.root import coded_errors
@@ -73,8 +74,8 @@ def watch(nlp: Language, texts: Iterator[str], n_docs: int, batch_size: int) -> 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docs", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=50_000, help="documents to annotate")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--limit", type=whole, default=50_000, help="documents to annotate")
+    parser.add_argument("--batch-size", type=whole, default=64)
     parser.add_argument("--kv-bytes", type=int, default=None)
     arguments = parser.parse_args(argv)
     documents = read_documents(arguments.docs, limit=1000)

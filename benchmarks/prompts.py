@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.arguments import whole
 from benchmarks.arms import CLOCKS
 from benchmarks.models import make_model, read_tokenizer
 from benchmarks.results import table, write_results
@@ -154,9 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What labels cost, by prompt.")
     parser.add_argument("--tokenizer", help="measured beside a fresh one: a hub id, a folder or a tokenizer.json")
     parser.add_argument("--model", default="tiny", help="a shape of benchmarks/models.py")
-    parser.add_argument("--labels", type=int, nargs="+", default=[10, 50, 100, 200, 500])
-    parser.add_argument("--at-once", type=int, nargs="*", default=[50], help="labels asked about at once, beside all")
-    parser.add_argument("--runs", type=int, default=5, help="the fastest counts")
+    parser.add_argument("--labels", type=whole, nargs="+", default=[10, 50, 100, 200, 500])
+    parser.add_argument("--at-once", type=whole, nargs="*", default=[50], help="labels asked about at once, beside all")
+    parser.add_argument("--runs", type=whole, default=5, help="the fastest counts")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a busy machine")
     parser.add_argument("--output", type=Path, help="JSON file to write; a table (.md) goes beside it")
     arguments = parser.parse_args(argv)

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks.arguments import whole
 from benchmarks.arms import CLOCKS, Batched, Forest
 from benchmarks.contenders.generation import BatchCounters
 from benchmarks.corpora import Corpus
@@ -340,7 +341,7 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="8m", help="of the other axes: a shape, a pipeline's folder or a hub id")
     parser.add_argument("--docs", type=Path, help="JSON lines whose words the documents are made of")
     parser.add_argument("--tokenizer", help="for random weights, in place of one that is trained on the words")
-    parser.add_argument("--runs", type=int, help="of each point, at the most; by default 5, of a short run 1")
+    parser.add_argument("--runs", type=whole, help="of each point, at the most; by default 5, of a short run 1")
     parser.add_argument("--seconds", type=float, help="of each point after its first run; by default 20, or 4")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a busy machine")
     parser.add_argument("--seed", type=int, default=0, help="of words, texts and mentions")

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from torch import Tensor
 
+from benchmarks.arguments import whole
 from benchmarks.arms import corpus_model
 from benchmarks.contenders.padded import batches_of, padded_loss, padded_pieces, sequences_of
 from benchmarks.corpora import Corpus, Language, read_corpus
@@ -285,10 +286,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, required=True)
     parser.add_argument("--model", default="tiny", help="tiny, 8m, 40m (random weights), or a hub id")
     parser.add_argument("--language", choices=get_args(Language), help="of the prompt; by default the data set's")
-    parser.add_argument("--sample", type=int, help="so many documents, drawn at random")
+    parser.add_argument("--sample", type=whole, help="so many documents, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--max-row", type=int, default=2048)
-    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--runs", type=whole, default=2)
     parser.add_argument("--memory", type=int, nargs="*", default=[], help="budgets of which the memory is measured")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -79,8 +80,10 @@ def load_model(
 
     quantization (Mapping[str, Any] | None): Settings of transformers' quantisation, "quant_method" among them, for
         weights that are not quantised yet.
-    RAISES (ValueError): P027 if there is no such model, it cannot be read, or some of its weights are missing.
+    RAISES (ValueError): P027 if there is no such model, it cannot be read, or some of its weights are missing; P001 if
+        the quantisation cannot be used.
     """
+    quantized = _quantized(quantization, device)
     try:
         config = AutoConfig.from_pretrained(
             reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
@@ -95,7 +98,7 @@ def load_model(
             attn_implementation=FOREST,
             output_loading_info=True,
             **{_DTYPE: dtype},
-            **_quantized(quantization, device),
+            **quantized,
         )
     except _BROKEN as error:
         raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
@@ -113,10 +116,26 @@ def _leave_as_quantized(model: nn.Module) -> None:
 
 
 def _quantized(settings: Mapping[str, Any] | None, device: torch.device) -> dict[str, Any]:
-    """What `from_pretrained` is told. Quantised weights stay on the device they are made on."""
+    """What `from_pretrained` is told. Quantised weights stay on the device they are made on.
+
+    RAISES (ValueError): P001 if the settings cannot be used.
+    """
     if settings is None:
         return {}
-    config = AutoQuantizationConfig.from_dict(dict(settings))
+    try:
+        config = AutoQuantizationConfig.from_dict(dict(settings))
+    except _BROKEN as error:
+        expected = (
+            "settings of transformers' quantisation, and the package they need installed "
+            f'(for bitsandbytes "spacy-padellm[quantization]"); transformers says: {error}'
+        )
+        raise ValueError(Errors.P001.format(name="quantization", expected=expected, got=dict(settings))) from error
+    # Most of these configs take any name, and drop what they do not know.
+    known = {"quant_method", *inspect.signature(type(config)).parameters, *vars(config)}
+    unknown = sorted({*settings} - known - {*getattr(config, "quant_type_kwargs", ())})
+    if unknown:
+        expected = f"settings that {type(config).__name__} has"
+        raise ValueError(Errors.P001.format(name="quantization", expected=expected, got=", ".join(unknown)))
     return {"quantization_config": config, "device_map": {"": device}}
 
 

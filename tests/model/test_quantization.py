@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,28 @@ def test_a_base_quantised_before_needs_an_adapter_p001(base: Path, tmp_path: Pat
         whole.initialize(lambda: examples(whole))
 
 
-@pytest.mark.parametrize("settings", [{"quant_method": "rounding"}, {**FOUR, "bnb_4bit_quant_type": 3}])
-def test_a_method_that_does_not_exist_p027(base: Path, settings: dict[str, Any]):
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"quant_method": "rounding"}, "rounding"),
+        ({"quant_method": "bitsandbytes"}, "supported types are.*bitsandbytes_4bit"),
+        ({**FOUR, "bnb_4bit_quant_type": 3}, "bnb_4bit_quant_type"),
+        ({**FOUR, "bnb_4bit_quanttype": "fp4"}, "settings that BitsAndBytesConfig has, got 'bnb_4bit_quanttype'"),
+    ],
+)
+def test_settings_that_transformers_does_not_have_p001(base: Path, settings: dict[str, Any], told: str):
     nlp = blank(causal_lm(base, quantization=settings))
-    with pytest.raises(ValueError, match=r"\[P027\].*(rounding|bnb_4bit_quant_type)"):
+    with pytest.raises(ValueError, match=rf"\[P001\] Setting 'quantization': expected.*{told}"):
+        nlp.initialize(lambda: examples(nlp))
+
+
+def test_without_its_package_it_says_what_to_install_p001(base: Path, monkeypatch: pytest.MonkeyPatch):
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    nlp = blank(causal_lm(base, quantization=FOUR))
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    with pytest.raises(
+        ValueError, match=r"\[P001\] Setting 'quantization'.*spacy-padellm\[quantization\].*bitsandbytes"
+    ):
         nlp.initialize(lambda: examples(nlp))
