@@ -26,8 +26,8 @@ def reconcile(windows: Sequence[tuple[int, int]], found: Sequence[Sequence[Place
     """Decide which mentions stay where windows overlap.
 
     A place belongs to the window that has the most text around it: of those that hold it whole the one whose nearer
-    edge is further away, an edge of the text itself being none; the earlier one of equals. What that window found there
-    stays, what only another one found there does not. So a mention that a window's edge cuts loses against its
+    edge is further away, the earlier one of equals. What that window found there stays, what only another one found
+    there does not. So a mention that a window's edge cuts loses against its
     neighbour, which sees all of it; and whether something is found does not depend on how many windows looked at it, as
     it would if all that any of them found were kept.
 
@@ -51,16 +51,10 @@ def reconcile(windows: Sequence[tuple[int, int]], found: Sequence[Sequence[Place
 
 
 def _owner(starts: Sequence[int], ends: Sequence[int], span: Placed) -> int:
-    """The window that a place belongs to."""
+    """The window that a place belongs to. The ends of the text need no rule of their own: a window that begins or ends
+    with the text reaches further to that side than any other."""
     holding = range(bisect_left(ends, span.end), bisect_right(starts, span.start))
-
-    def around(window: int) -> int:
-        text = ends[-1]
-        in_front = span.start - starts[window] if window else text
-        behind = ends[window] - span.end if window + 1 < len(ends) else text
-        return min(in_front, behind)
-
-    return max(holding, key=around)
+    return max(holding, key=lambda window: min(span.start - starts[window], ends[window] - span.end))
 
 
 def _with_scores_of(one: Kept, other: Placed) -> Kept:
