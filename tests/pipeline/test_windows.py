@@ -6,6 +6,7 @@ import functools
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline import component
 from spacy_padellm.pipeline.windows import Windowing, text_room
 from spacy_padellm.types import Answer, Answered, Branch, Finish, Mention, Scheme
-from tests.pipeline.makers import DATA, TEXTS, Found, answers, blank, entities, examples, ours, scores, spans
+from tests.pipeline.makers import DATA, TEXTS, Found, blank, entities, examples, ours, scores, spans
 
 told_of_windows = pytest.mark.filterwarnings("ignore:.*W010")
 
@@ -151,7 +152,7 @@ def test_two_hundred_thousand_words(perfect: Perfect, with_sentences: bool):
 @pytest.mark.parametrize("with_sentences", [True, False])
 @pytest.mark.parametrize("name", SCHEMES)
 def test_perfect_answers_come_back_in_every_scheme(perfect: Perfect, name: str, with_sentences: bool):
-    doc = document(1500, with_sentences=with_sentences)
+    doc = document(800, with_sentences=with_sentences)
     ours(fresh(scheme=block(name)))(doc)
     group = doc.spans["sc"]
     assert spans(doc) == gold_spans(doc.text)
@@ -167,7 +168,7 @@ def test_perfect_answers_come_back_in_every_scheme(perfect: Perfect, name: str, 
 @told_of_windows
 def test_windows_and_what_is_held_are_linear_in_length(perfect: Perfect):
     nlp, found = fresh(), []
-    for n_words in (2000, 4000, 8000):
+    for n_words in (1000, 2000, 4000):
         perfect.sizes.clear()
         perfect.most_at_once = 0
         ours(nlp)(document(n_words))
@@ -189,17 +190,17 @@ def test_the_engine_gets_every_mention_back_too(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(local, "_request", scripted)
     nlp, counters = fresh(), []
-    for n_words in (600, 1200, 2400):
+    for n_words in (300, 600, 1200):
         doc = document(n_words)
         pipe = ours(nlp)
         pipe.counters = type(pipe.counters)()
-        list(pipe.pipe([doc], batch_size=4))
+        list(pipe.pipe([doc], batch_size=2))
         assert spans(doc) == gold_spans(doc.text)
         counters.append(pipe.counters)
-    for few, many in zip(counters, counters[1:], strict=False):
-        assert many.pieces == pytest.approx(2 * few.pieces, rel=0.1)
-        assert many.documents == pytest.approx(2 * few.documents, rel=0.1)
-        assert many.peak_kv_pieces == pytest.approx(few.peak_kv_pieces, rel=0.1)
+    for few, many in pairwise(counters):
+        assert many.pieces == pytest.approx(2 * few.pieces, rel=0.15)
+        assert many.documents == pytest.approx(2 * few.documents, rel=0.15)
+        assert many.peak_kv_pieces == pytest.approx(few.peak_kv_pieces, rel=0.15)
 
 
 # Texts that fit
@@ -237,7 +238,7 @@ def test_order_and_annotations_do_not_depend_on_the_batch(trained: Callable[...,
 
 @told_of_windows
 def test_a_long_document_does_not_keep_short_ones(perfect: Perfect):
-    docs = [document(10), document(3000), document(10), document(2000)]
+    docs = [document(10), document(1000), document(10), document(600)]
     expected = [gold_spans(doc.text) for doc in docs]
     assert [spans(doc) for doc in ours(fresh()).pipe(iter(docs), batch_size=4)] == expected
 
@@ -256,23 +257,23 @@ def test_a_window_that_fails_fails_its_document_alone(perfect: Perfect, monkeypa
 
     monkeypatch.setattr(component, "read_annotation", read)
     ours(nlp).set_error_handler(lambda name, pipe, docs, error: failed.extend((docs, str(error))))
-    docs = [document(10), document(3000), document(30)]
+    docs = [document(10), document(2000), document(30)]
     found = list(ours(nlp).pipe(docs, batch_size=2))
     assert [doc.text for doc in found] == [docs[0].text, docs[2].text]
     assert failed == [[docs[1]], "broken"]
-    assert sum(map(len, asked)) < len(docs[1].text) / 4
+    assert sum(map(len, asked)) < len(docs[1].text) / 2
 
 
 @pytest.mark.parametrize("documents", [1, 3])
 def test_one_warning_says_how_many_w010(perfect: Perfect, documents: int):
-    nlp = fresh(window=40)
+    nlp = fresh(window=80)
     docs = [document(10), *[document(200) for _ in range(documents)]]
     with pytest.warns(UserWarning) as caught:
         found = list(ours(nlp).pipe(docs))
     windows = sum(len(doc.spans["sc"].attrs["windows"]) for doc in found[1:])
     (warning,) = caught
     assert str(warning.message).startswith(
-        f"[W010] {documents} of {documents + 1} documents are longer than 40 pieces and were read in {windows} windows."
+        f"[W010] {documents} of {documents + 1} documents are longer than 80 pieces and were read in {windows} windows."
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -294,7 +295,7 @@ def test_window_and_overlap(perfect: Perfect):
         places = doc.spans["sc"].attrs["windows"]
         sizes = [len(pieces.encode([doc.text[start:end]])[0]) for start, end in places]
         assert window - 16 < max(sizes) <= window
-        shared[window, overlap] = [one[1] - two[0] for one, two in zip(places, places[1:], strict=False)]
+        shared[window, overlap] = [one[1] - two[0] for one, two in pairwise(places)]
     assert max(shared[60, 0.0]) < 0 < min(shared[60, 0.25])
     assert 2 * max(shared[60, 0.25]) < 3 * min(shared[60, 0.5])
     assert min(shared[120, 0.25]) > max(shared[60, 0.25])
@@ -458,13 +459,17 @@ def test_gold_mentions_that_no_window_holds_are_told_once_w011(trained: Callable
     nlp.update(examples(nlp, [(text, whole[:1])]), sgd=False)
 
 
-def test_a_long_text_is_learnt(trained: Callable[..., Language]):
-    """What was learnt of single sentences holds in windows of a text that is longer than the model."""
-    nlp = trained(window=40)
-    nlp.add_pipe("sentencizer", first=True)
-    text = " ".join([f"{TEXTS[0]} {TEXTS[1]}."] * 10)
-    with pytest.warns(UserWarning, match="W010"):
-        doc = nlp(text)
-    assert answers(nlp, TEXTS)
-    assert {ent.text for ent in doc.ents} == {"The Ghost", "Boston", "Jaws", "Paris"}
-    assert len(doc.ents) == 40
+def test_what_was_learnt_of_sentences_holds_in_windows_of_one_each(trained: Callable[..., Language]):
+    nlp = trained(window=30)
+    text = " ".join(f"{TEXTS[0]} {TEXTS[1]}" for _ in range(10))
+    doc = nlp.make_doc(text)
+    for token in doc:
+        token.is_sent_start = token.text in ("Is", "Show")
+    with pytest.warns(UserWarning, match=r"W010.* in 20 windows"):
+        ours(nlp)(doc)
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [
+        ("The Ghost", "movie"),
+        ("Boston", "city"),
+        ("Jaws", "movie"),
+        ("Paris", "city"),
+    ] * 10
