@@ -44,6 +44,16 @@ class Warnings(metaclass=Coded):
         "The steps of this model cannot be captured as CUDA graphs, so they are launched kernel by kernel: {reason}. "
         "Set 'cuda_graphs' to false to be spared this."
     )
+    W010 = (
+        "{documents} of {seen} documents are longer than {limit} pieces and were read in {windows} windows. "
+        "doc.spans['{spans_key}'].attrs['windows'] of each says from where to where they reach. Set 'strict' to true "
+        "to refuse such documents."
+    )
+    W011 = (
+        "{count} of {mentions} gold mentions lie whole in none of the windows that their texts are cut into. They are "
+        "left out, and so will others be without a further word. For instance {example}. Raise 'window' or "
+        "'window_overlap', or annotate sentences, at whose ends texts are cut."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     W042 = (
@@ -207,3 +217,13 @@ class Errors(metaclass=Coded):
         "word at least, at most one mention a word, and at most {most} a label."
     )
     P171 = "--{axis} takes whole numbers of at least {least}, got {got}."
+
+    # P180-P184: long texts.
+    P180 = (
+        "A single token has {got} pieces, more than the {limit} of a window: no window can hold it. Raise 'window', or "
+        "use a tokenizer that splits it. It begins: {token!r}"
+    )
+    P181 = (
+        "A text has {got} pieces, more than the {limit} that 'window' allows, and 'strict' is set. Split the text, "
+        "raise 'window', or set 'strict' to false to have it read in windows. The text begins: {text!r}"
+    )

@@ -29,6 +29,8 @@ class Annotation:
     counts (dict[str, int]): The count of each label that was kept.
     unplaced (tuple[Mention, ...]): Mentions that do not stand in the text.
     surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
+    windows (tuple[tuple[int, int], ...]): Start and end (exclusive) of the windows it was read in, in characters; none
+        if it was read as a whole.
     """
 
     spans: tuple[Placed, ...] = ()
@@ -38,6 +40,7 @@ class Annotation:
     counts: dict[str, int] = field(default_factory=dict)
     unplaced: tuple[Mention, ...] = ()
     surplus: tuple[Mention, ...] = ()
+    windows: tuple[tuple[int, int], ...] = ()
 
     def said(self) -> list[dict[str, Any]]:
         """Questions and answers as plain values. Those passed over say so."""
@@ -130,6 +133,8 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
     group.attrs["counts"] = annotation.counts
     for name, mentions in (("unplaced", annotation.unplaced), ("surplus", annotation.surplus)):
         group.attrs[name] = [[mention.label, mention.string, mention.ordinal] for mention in mentions]
+    if annotation.windows:
+        group.attrs["windows"] = [list(window) for window in annotation.windows]
     doc.spans[spans_key] = group
     ents = [_span(doc, placed, starts, ends) for placed in annotation.flat]
     if overwrite_ents:

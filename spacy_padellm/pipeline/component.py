@@ -24,9 +24,11 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
-from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, text_of
+from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, sentence_starts, text_of
 from spacy_padellm.pipeline.labels import Labels, check_label, check_labels, enumerated
 from spacy_padellm.pipeline.options import Options
+from spacy_padellm.pipeline.parts import Parts, Tally
+from spacy_padellm.pipeline.windows import GoldParts, Windowing, gold_parts
 from spacy_padellm.schemes.segments import prompt_segments
 from spacy_padellm.training.copying import draw_copy_task
 from spacy_padellm.training.label_draw import LabelPool
@@ -41,6 +43,9 @@ _TOKENIZER_LABELS = 200
 
 _REPORT_EVERY = 10_000
 """Documents after which a stream that has not ended says what was lost so far."""
+
+_WINDOWS = 16
+"""Windows of a document that is annotated alone which are read at once, at most."""
 
 
 class PaDeLLMNER(TrainablePipe):
@@ -80,6 +85,9 @@ class PaDeLLMNER(TrainablePipe):
         self.counters = Counters()
         self.cfg: dict[str, Any] = {"labels": {}, "train_labels": None, "frequencies": {}}
         self._lost = Lost()
+        self._tally = Tally()
+        self._told_of_split = False
+        self._windowing: tuple[tuple[object, ...], Windowing] | None = None
         self._process = os.getpid()
 
     # Labels
@@ -136,7 +144,7 @@ class PaDeLLMNER(TrainablePipe):
 
     def __call__(self, doc: Doc) -> Doc:
         """Annotate one document. The document is modified in place."""
-        for _ in self.pipe([doc], batch_size=1):
+        for _ in self.pipe([doc], batch_size=_WINDOWS):
             pass
         return doc
 
@@ -145,12 +153,13 @@ class PaDeLLMNER(TrainablePipe):
 
         A document that is done makes room for the next ones; only its turn to be given back may still have to come.
         One that fails goes to the error handler alone, the others begin anew without it. What was answered and became
-        no span is counted and reported in one warning (W001) when the stream ends, or every 10,000 documents. The model
-        must stay as it is until then. If `stream` itself raises, those read ahead are lost with it.
+        no span is counted and reported in one warning (W001) when the stream ends, or every 10,000 documents; so are
+        the documents that were read in windows (W010). The model must stay as it is until then. If `stream` itself
+        raises, those read ahead are lost with it.
 
         stream (Iterable[Doc]): The documents. None is read before it is asked for, and no more than `batch_size` ahead;
             up to four times as many while one long document holds the others up.
-        batch_size (int): The most documents at once.
+        batch_size (int): The most documents at once; of a document that is too long, windows.
         YIELDS (Doc): The documents in order, without those that failed.
         """
         docs: dict[int, Doc] = {}
@@ -170,9 +179,9 @@ class PaDeLLMNER(TrainablePipe):
             self._report_losses()
 
     def _report_losses(self) -> None:
-        report = self._lost.report()
-        if report:
-            warnings.warn(report, stacklevel=3)
+        for report in (self._lost.report(), self._tally.report(self.options.spans_key)):
+            if report:
+                warnings.warn(report, stacklevel=3)
 
     def _end(self, doc: Doc, outcome: Annotation | Exception) -> bool:
         """Write what was found to a document. RETURNS (bool): False if it failed and the error handler has it."""
@@ -196,34 +205,37 @@ class PaDeLLMNER(TrainablePipe):
             for number, _ in enumerate(docs):
                 yield number, error.with_traceback(met)
             return
-        texts: dict[int, Text] = {}
+        parts = Parts(self._windowing_for(lm, words), self._read, self._tally)
         answers = stream_texts(
             lm,
             self.scheme,
             words,
-            _asked(docs, texts),
+            parts.texts(docs),
             decoding=self.options.decoding(),
             counters=self.counters,
             in_flight=max(1, in_flight),
         )
         for number, outcome in answers:
-            text = texts.pop(number, None)
-            yield number, outcome if isinstance(outcome, Exception) else self._read(text, outcome)
+            yield from parts.take(number, outcome)
 
-    def _read(self, text: Text | None, answered: Sequence[Answered]) -> Annotation | Exception:
-        if text is None:
-            return Annotation()
-        try:
-            return read_annotation(
-                self.scheme,
-                text,
-                answered,
-                placing=self.options.placing,
-                one_label=self.options.one_label_per_string,
-                lost=self._lost,
-            )
-        except Exception as error:
-            return error
+    def _read(self, text: Text, answered: Sequence[Answered]) -> Annotation:
+        return read_annotation(
+            self.scheme,
+            text,
+            answered,
+            placing=self.options.placing,
+            one_label=self.options.one_label_per_string,
+            lost=self._lost,
+        )
+
+    def _windowing_for(self, lm: LanguageModel, words: Mapping[str, str]) -> Windowing:
+        """How long texts are cut that are asked about some labels. The last one is kept: thousands of labels are
+        thousands of questions to be measured."""
+        # Not the model itself, which would be kept in memory when another one is loaded.
+        of = (lm.pieces, lm.max_positions, self.scheme, self.options, words)
+        if self._windowing is None or self._windowing[0] != of:
+            self._windowing = (of, Windowing.of(lm, self.scheme, words, self.options))
+        return self._windowing[1]
 
     def _ready(self) -> LanguageModel:
         """The model. RAISES (ValueError): P010, P011 or P013 if it cannot be asked."""
@@ -239,12 +251,12 @@ class PaDeLLMNER(TrainablePipe):
 
         RETURNS (list[Annotation]): For each document its spans and entities.
         RAISES (ValueError): P010 before the model was initialised or loaded; P011 without labels; P013 in a process
-            forked from one that used a GPU; P023 if a text does not fit the model.
+            forked from one that used a GPU; P023, P180 or P181 if a text does not fit the model or `window`.
         """
         docs = list(docs)
         self._ready()
         annotations = [Annotation() for _ in docs]
-        for number, outcome in self._find(docs, max(1, len(docs))):
+        for number, outcome in self._find(docs, max(_WINDOWS, len(docs))):
             if isinstance(outcome, Exception):
                 raise outcome
             annotations[number] = outcome
@@ -338,7 +350,8 @@ class PaDeLLMNER(TrainablePipe):
         sgd (Optimizer | None): Updates the weights; None to leave the gradients to `finish_update`.
         losses (dict[str, float] | None): The mean loss in nats per target is added under the pipe's name.
         RETURNS (dict[str, float]): The losses.
-        RAISES (ValueError): P010 before the model was initialised or loaded; P023 if a text does not fit the model.
+        RAISES (ValueError): P010 before the model was initialised or loaded; P023, P180 or P181 if a text does not fit
+            the model or `window`.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -366,13 +379,32 @@ class PaDeLLMNER(TrainablePipe):
     def _trees(self, examples: Sequence[Example]) -> list[TargetTree]:
         key, words, draw = self.options.spans_key, self._train_words(), self.options.label_draw
         pool = draw.pool(words, self.cfg["frequencies"]) if draw else LabelPool(words, {})
-        trees = [
-            self._tree(text_of(example.predicted), gold_mentions(example, key), pool)
-            for example in examples
-            if not is_blank(example.predicted) and gold_spans(example, key) is not None
-        ]
+        annotated = [one for one in examples if not is_blank(one.predicted) and gold_spans(one, key) is not None]
+        cut = self._cut(annotated, words)
+        trees = [self._tree(text, gold, pool) for parts in cut for text, gold in parts.parts]
         # A label draw may leave nothing to ask about a text.
         return [tree for tree in trees if tree.weight]
+
+    def _cut(self, examples: Sequence[Example], words: Mapping[str, str]) -> list[GoldParts]:
+        """The texts of some examples with their gold mentions, those that are too long in windows."""
+        windowing = self._windowing_for(shim_of(self.model).lm, words)
+        key = self.options.spans_key
+        cut = [
+            gold_parts(
+                windowing,
+                text_of(example.predicted),
+                sentence_starts(example.predicted) or sentence_starts(example.reference),
+                gold_mentions(example, key),
+            )
+            for example in examples
+        ]
+        lost = [mention for parts in cut for mention in parts.lost]
+        if lost and not self._told_of_split:
+            self._told_of_split = True
+            mentions = sum(len(gold_mentions(example, key)) for example in examples)
+            example = f"{lost[0].label}: {lost[0].string!r}"
+            warnings.warn(Warnings.W011.format(count=len(lost), mentions=mentions, example=example), stacklevel=5)
+        return cut
 
     def _train_words(self) -> dict[str, str]:
         """The labels that training may ask about, with their words."""
@@ -453,13 +485,3 @@ def _kept(stream: Iterable[Doc], docs: dict[int, Doc]) -> Iterator[Doc]:
     for number, doc in enumerate(stream):
         docs[number] = doc
         yield doc
-
-
-def _asked(docs: Iterable[Doc], texts: dict[int, Text]) -> Iterator[Text | None]:
-    """What is asked about each document, put under its number when it is read; None for one without words."""
-    for number, doc in enumerate(docs):
-        if is_blank(doc):
-            yield None
-        else:
-            texts[number] = text_of(doc)
-            yield texts[number]

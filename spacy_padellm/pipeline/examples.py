@@ -16,6 +16,20 @@ def text_of(doc: Doc) -> Text:
     return Text(doc.text, [(token.idx, token.idx + len(token)) for token in doc if not token.is_space])
 
 
+def sentence_starts(doc: Doc) -> list[int]:
+    """The characters at which sentences begin, blank tokens left aside; none where nobody set sentences."""
+    starts: list[int] = []
+    if not doc.has_annotation("SENT_START"):
+        return starts
+    begins = False
+    for token in doc:
+        begins = begins or bool(token.is_sent_start)
+        if begins and not token.is_space:
+            starts.append(token.idx)
+            begins = False
+    return starts
+
+
 def is_blank(doc: Doc) -> bool:
     return all(token.is_space for token in doc)
 

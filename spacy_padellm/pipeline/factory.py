@@ -36,6 +36,9 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "cuda_graphs": True,
     "compile_layers": False,
     "labels_at_once": None,
+    "window": None,
+    "window_overlap": 0.125,
+    "strict": False,
     "weighting": "tree",
     "label_draw": None,
     "copy_share": 0.0,
@@ -71,6 +74,9 @@ def make_padellm_ner(
     cuda_graphs: bool,
     compile_layers: bool,
     labels_at_once: int | None,
+    window: int | None,
+    window_overlap: float,
+    strict: bool,
     weighting: Literal["tree", "sequence"],
     label_draw: LabelDraw | None,
     copy_share: float,
@@ -110,6 +116,13 @@ def make_padellm_ner(
         keep nothing of one group of labels for the next. What is found is the same; it takes memory for one group in
         place of all labels, and steps for each group. None for all labels at once. A scheme with one question about all
         labels has one group.
+    window (int | None): The most pieces (tokens of the model, not of spaCy) of a text that are read at once, in
+        prediction and in training. A longer text is cut into windows that overlap: at sentence ends where the document
+        has sentences and they fit, else at tokens. None for as many as the model has positions for beside the longest
+        question and answer, which is also the most that a larger number means.
+    window_overlap (float): The most that a window shares with the one before it, as a share of a window, at most 0.5.
+    strict (bool): Refuse a text that is too long rather than read it in windows: with P023 one that does not fit the
+        model, with P181 one that is longer than `window`.
     weighting (str): "tree" counts each target of a training tree once, "sequence" as often as the paper does.
     label_draw (LabelDraw | None): Which labels are asked about a training text, drawn anew each time: a block
         "spacy-padellm.LabelDraw.v1"; None for all of them, in order.
@@ -141,6 +154,9 @@ def make_padellm_ner(
         cuda_graphs=cuda_graphs,
         compile_layers=compile_layers,
         labels_at_once=labels_at_once,
+        window=window,
+        window_overlap=window_overlap,
+        strict=strict,
         weighting=weighting,
         label_draw=label_draw,
         copy_share=copy_share,

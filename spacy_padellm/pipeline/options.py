@@ -32,6 +32,9 @@ class Options:
     cuda_graphs: bool
     compile_layers: bool
     labels_at_once: int | None
+    window: int | None
+    window_overlap: float
+    strict: bool
     weighting: Weighting
     label_draw: LabelDraw | None
     copy_share: float
@@ -48,6 +51,9 @@ class Options:
             check_whole("kv_bytes", self.kv_bytes)
         if self.labels_at_once is not None:
             check_whole("labels_at_once", self.labels_at_once)
+        if self.window is not None:
+            check_whole("window", self.window)
+        check_number("window_overlap", self.window_overlap, most=0.5)
         if self.label_draw is not None and not isinstance(self.label_draw, LabelDraw):
             expected = 'a block "spacy-padellm.LabelDraw.v1"'
             raise ValueError(Errors.P001.format(name="label_draw", expected=expected, got=self.label_draw))

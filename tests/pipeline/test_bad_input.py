@@ -65,7 +65,7 @@ def test_special_tokens_of_a_pretrained_model_are_plain_text(tmp_path: Path):
 
 
 def test_fifty_kilobytes_in_one_line(trained: Callable[..., Language]):
-    nlp = trained()
+    nlp = trained(strict=True)
     failed: list[str] = []
     nlp.set_error_handler(lambda name, pipe, docs, error: failed.append(str(error)))
     docs = list(nlp.pipe([TEXTS[0], "word " * 10_000, TEXTS[1]]))

@@ -142,7 +142,7 @@ def test_texts_without_words_pass_through(trained: Callable[..., Language], monk
 
 
 def test_handler_gets_only_the_document_that_failed(trained: Callable[..., Language]):
-    nlp = trained()
+    nlp = trained(strict=True)
     failed: list[tuple[Any, ...]] = []
     ours(nlp).set_error_handler(lambda *told: failed.append(told))
     docs = list(nlp.pipe([TEXTS[0], LONG, TEXTS[1], TEXTS[2]], batch_size=3))
@@ -155,7 +155,7 @@ def test_handler_gets_only_the_document_that_failed(trained: Callable[..., Langu
 
 def test_one_bad_document_costs_little(trained: Callable[..., Language]):
     """The batch is halved until the document stands alone; every other one is decoded once."""
-    nlp = trained()
+    nlp = trained(strict=True)
     nlp.set_error_handler(lambda *told: None)
     texts = [TEXTS[number % len(TEXTS)] for number in range(16)]
     docs = list(nlp.pipe([*texts[:5], LONG, *texts[5:]], batch_size=17))
@@ -166,7 +166,7 @@ def test_one_bad_document_costs_little(trained: Callable[..., Language]):
 def test_documents_before_the_bad_one_come_out(trained: Callable[..., Language]):
     found: list[str] = []
     with pytest.raises(ValueError, match=r"\[P023\]"):
-        for doc in trained().pipe([TEXTS[0], TEXTS[1], LONG, TEXTS[2]]):
+        for doc in trained(strict=True).pipe([TEXTS[0], TEXTS[1], LONG, TEXTS[2]]):
             found.append(doc.text)
     assert found == TEXTS[:2]
 
@@ -190,17 +190,17 @@ def test_long_and_short_texts_together_get_the_same_spans(trained: Callable[...,
 
 def test_text_longer_than_the_model_p023(trained: Callable[..., Language]):
     with pytest.raises(ValueError, match=r"\[P023\].* 256\..*'Show me Jaws"):
-        list(trained().pipe([TEXTS[0], LONG]))
+        list(trained(strict=True).pipe([TEXTS[0], LONG]))
 
 
 def test_training_text_longer_than_the_model_p023(trained: Callable[..., Language]):
-    nlp = trained()
+    nlp = trained(strict=True)
     with pytest.raises(ValueError, match=r"\[P023\].*'Show me Jaws"):
         nlp.update(examples(nlp, [(LONG, [(8, 12, "movie")])]), sgd=False)
 
 
 def test_handler_of_a_single_call(trained: Callable[..., Language]):
-    nlp = trained()
+    nlp = trained(strict=True)
     failed: list[str] = []
     nlp.set_error_handler(lambda name, pipe, docs, error: failed.extend(doc.text for doc in docs))
     doc = nlp(LONG)
@@ -209,7 +209,7 @@ def test_handler_of_a_single_call(trained: Callable[..., Language]):
 
 
 def test_what_came_before_the_error_is_not_lost(trained: Callable[..., Language]):
-    docs = trained().pipe([TEXTS[0], TEXTS[1], LONG], batch_size=2)
+    docs = trained(strict=True).pipe([TEXTS[0], TEXTS[1], LONG], batch_size=2)
     assert [entities(next(docs)), entities(next(docs))] == [DATA[0][1], DATA[1][1]]
     with pytest.raises(ValueError, match=r"\[P023\]"):
         next(docs)
