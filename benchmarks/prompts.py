@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +20,7 @@ from typing import Any
 from benchmarks.arguments import whole
 from benchmarks.arms import CLOCKS
 from benchmarks.models import make_model, read_tokenizer
-from benchmarks.results import table, write_results
+from benchmarks.results import table, tell
 from benchmarks.surroundings import surroundings
 from spacy_padellm.backends.local import Text
 from spacy_padellm.backends.replay import replay_texts
@@ -163,9 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with coded_errors():
         figures = measure(arguments)
-    if arguments.output:
-        write_results(arguments.output, figures, tables(figures))
-    print(json.dumps(figures))
+    tell(figures, tables(figures), arguments.output)
 
 
 if __name__ == "__main__":

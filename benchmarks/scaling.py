@@ -24,7 +24,6 @@ object.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -43,7 +42,7 @@ from benchmarks.curves import STEEPER, Curve, add_growth
 from benchmarks.documents import Document, read_documents
 from benchmarks.models import SHAPES, make_model, shaped_model, weights_of
 from benchmarks.plots import Line, draw_lines
-from benchmarks.results import Cell, table, write_results
+from benchmarks.results import Cell, table, tell
 from benchmarks.schemes import SCHEMES
 from benchmarks.surroundings import surroundings
 from benchmarks.synthetic import Measure, invent_labels, invent_tape, make_document, tape_of
@@ -361,13 +360,11 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = read_arguments(argv)
     figures = measure(arguments)
-    if arguments.output:
-        write_results(arguments.output, figures, list(tables(figures)))
     if arguments.plots:
         arguments.plots.mkdir(parents=True, exist_ok=True)
         for axis, svg in plots(figures).items():
             (arguments.plots / f"scaling-{axis}.svg").write_text(svg + "\n", encoding="utf8")
-    print(json.dumps(figures, ensure_ascii=False))
+    tell(figures, list(tables(figures)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ def short_tape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     scaling.main([*SMALL, *arguments])
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
+    *told, figures = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("## ") for line in told)
+    return json.loads(figures)
 
 
 def curves_of(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
