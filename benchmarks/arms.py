@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from spacy.language import Language
@@ -29,6 +29,8 @@ CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 """Seconds that pass, or seconds of processor time of this process: what else the machine does is left out of those."""
 
 AS_USUAL = Decoding()
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Arm(Protocol):
@@ -152,12 +154,13 @@ def _since(start: float, clock: Clock, lm: LanguageModel) -> float:
 
 
 def run_interleaved(
-    arms: dict[str, Arm], documents: Sequence[Document], *, batch_size: int, runs: int
-) -> dict[str, tuple[BatchCounters, list[float]]]:
+    arms: dict[Name, Arm], documents: Sequence[Document], *, batch_size: int, runs: int
+) -> dict[Name, tuple[BatchCounters, list[float]]]:
     """Annotate all documents with all arms, several times. Each batch goes through every arm before the next one comes,
     in an order that turns, so that whatever slows the machine down slows all arms.
 
-    RETURNS (dict[str, tuple[BatchCounters, list[float]]]): For each arm what one run cost, and the seconds of each run.
+    RETURNS (dict[Name, tuple[BatchCounters, list[float]]]): For each arm what one run cost, and the seconds of
+        each run.
     """
     names = list(arms)
     seconds = {name: [0.0] * runs for name in names}

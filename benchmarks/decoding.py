@@ -122,9 +122,7 @@ def ratios(costs: dict[Runner, Cost], *, scheme: str) -> list[dict[str, Any]]:
                 "most": max(of_runs),
                 "steps": costs[slow]["steps_per_doc"] / costs[fast]["steps_per_doc"],
                 "pieces": costs[slow]["pieces_per_doc"] / costs[fast]["pieces_per_doc"],
-                "target": TARGETS.get((slow.name, *(one.batch_size for one in (slow, fast))))
-                if scheme == "padellm"
-                else None,
+                "target": TARGETS.get((slow.name, slow.batch_size, fast.batch_size)) if scheme == "padellm" else None,
             }
         )
     return found

@@ -53,7 +53,7 @@ def make_arms(arguments: argparse.Namespace, corpus: Corpus, lm: LanguageModel, 
     arms: dict[str, Arm] = {}
     for name in arguments.schemes:
         scheme = SCHEMES[name](corpus.prompt)
-        made = {
+        made: dict[str, Arm] = {
             "forest": Forest(lm, scheme, corpus, **settings),
             "generate": Generated(lm, scheme, corpus, **settings),
             "alone": Generated(lm, scheme, corpus, **settings, alone=True),

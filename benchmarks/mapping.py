@@ -22,7 +22,7 @@ from typing import Any
 import spacy
 
 from benchmarks.documents import read_documents
-from benchmarks.results import table, write_results
+from benchmarks.results import Cell, table, write_results
 from benchmarks.surroundings import surroundings
 from spacy_padellm.errors import Errors
 from spacy_padellm.metrics.prf import PRF, Tally
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cells = (f"{row[c]:>14.2f}" if isinstance(row[c], float) else f"{row[c]:>14}" for c in COLUMNS)
         print(f"{policy:<10}" + "".join(cells))
     if args.output:
-        rows = [[policy, *(row[column] for column in COLUMNS)] for policy, row in figures.items()]
+        rows: list[list[Cell]] = [[policy, *(row[column] for column in COLUMNS)] for policy, row in figures.items()]
         write_results(args.output, {"policies": figures, **measured_on}, [heading, table(["policy", *COLUMNS], rows)])
     print(json.dumps(figures))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib import pyplot
@@ -37,7 +37,7 @@ def draw_lines(lines: Sequence[Line], *, title: str, x: str, y: str) -> str:
     x, y (str): What the axes are. Where a line has a point at 0 the first step of the x axis is not logarithmic.
     RETURNS (str): An SVG element. The same figures give the same one.
     """
-    settings = {"svg.hashsalt": title, "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
+    settings: dict[Any, Any] = {"svg.hashsalt": title, "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
     with matplotlib.rc_context(settings):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.4), layout="constrained")
         drawn = []

@@ -24,7 +24,7 @@ class Path(NamedTuple):
     mention (int | None): Pieces of the mention; None where the label has none.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method has this name; nobody asks how often something is in it
     marker: int = 0
     mention: int | None = None
 

@@ -30,9 +30,16 @@ class Shares:
     def watching(self, model: nn.Module) -> Iterator[None]:
         """Watch a model's forward passes."""
         attentions = [module for module in model.modules() if type(module).__name__.endswith("Attention")]
-        inside = [module for attention in attentions for module in attention.modules() if isinstance(module, nn.Linear)]
-        linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        watched = {"model": [model], "attention": attentions, "linear": linears, "linear in attention": inside}
+        inside: list[nn.Module] = [
+            module for attention in attentions for module in attention.modules() if isinstance(module, nn.Linear)
+        ]
+        linears: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        watched: dict[str, list[nn.Module]] = {
+            "model": [model],
+            "attention": attentions,
+            "linear": linears,
+            "linear in attention": inside,
+        }
         with ExitStack() as stack:
             for name, modules in watched.items():
                 for module in modules:

@@ -135,7 +135,8 @@ def time_ways(ways: dict[str, Way], lm: LanguageModel, *, runs: int) -> dict[str
 
     RAISES (ValueError): P117 if their losses are not the same.
     """
-    names, spent = list(ways), {name: [] for name in ways}
+    names = list(ways)
+    spent: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
     for way in ways.values():
         run(way, lm, way.rows[-1:])
     for number in range(runs):
@@ -197,10 +198,8 @@ def fit_estimate(lm: LanguageModel, corpus: Corpus) -> dict[str, Any]:
 
 def _tokens(document: Document) -> int:
     """Tokens of the text and of its mentions."""
-    inside = [
-        sum(gold.start <= start < gold.start + len(gold.string) for start, _ in document.text.borders)
-        for gold in document.gold
-    ]
+    places = [(gold.start, len(gold.string)) for gold in document.gold if gold.start is not None]
+    inside = [sum(at <= start < at + length for start, _ in document.text.borders) for at, length in places]
     return len(document.text.borders) + sum(inside)
 
 

@@ -60,7 +60,9 @@ def in_groups(docs: Sequence[Doc], size: int, *, with_sentences: bool = True) ->
 
 def bare(nlp: Language, doc: Doc) -> Doc:
     """A document's words and sentences without its annotation."""
-    starts = [token.is_sent_start for token in doc] if doc.has_annotation("SENT_START") else None
+    starts: list[bool | int | None] | None = (
+        [token.is_sent_start for token in doc] if doc.has_annotation("SENT_START") else None
+    )
     spaces = [bool(token.whitespace_) for token in doc]
     return Doc(nlp.vocab, words=[token.text for token in doc], spaces=spaces, sent_starts=starts)
 

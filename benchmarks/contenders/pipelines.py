@@ -56,7 +56,9 @@ def _example(nlp: Language, document: Document, spans_key: str | None) -> Exampl
     for mention in document.gold:
         assert mention.start is not None
         end = mention.start + len(mention.string)
-        spans.append(doc.char_span(mention.start, end, mention.label, alignment_mode="expand"))
+        span = doc.char_span(mention.start, end, mention.label, alignment_mode="expand")
+        assert span is not None
+        spans.append(span)
     doc.ents = filter_spans(spans)
     if spans_key:
         doc.spans[spans_key] = spans
