@@ -35,7 +35,7 @@ def test_texts_are_put_together_with_their_mentions_and_borders() -> None:
 
 def test_figures_before_and_after_training(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gold = str(pipeline.parent / "gold.spacy")
-    asked = ["--model", str(pipeline), "--docs", gold, "--train", gold, "--windows", "24", "60", "--sentences", "4"]
+    asked = ["--model", str(pipeline), "--docs", gold, "--train", gold, "--windows", "24", "44", "--sentences", "4"]
     windows.main([*asked, "--updates", "1", "--batch", "2", "--most", "2", "--rate", "0.0"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     before, after = found["models"].values()
@@ -43,7 +43,7 @@ def test_figures_before_and_after_training(pipeline: Path, capsys: pytest.Captur
     # The pipeline knows the single texts by heart; a rate of 0 teaches it nothing.
     assert before["one by one"]["f"] == after["one by one"]["f"] == 100
     assert before["one by one"]["windows"] == 0
-    small, large = (before[f"windows of {size}, cut at text ends"] for size in (24, 60))
+    small, large = (before[f"windows of {size}, cut at text ends"] for size in (24, 44))
     assert small["windows"] > large["windows"] >= 1
     for way in (small, large):
         assert way["loss_of_f"] == pytest.approx(100 - way["f"])
