@@ -99,7 +99,7 @@ def test_a_text_cannot_change_its_questions(learnt: Callable[..., Language], sch
         return inner(stretches, awaited, **options)
 
     lm.step = step  # type: ignore[method-assign]
-    for text in TEXTS:
+    for text in (text for text in TEXTS if text.strip()):
         fed.clear()
         try:
             (found,) = ours(nlp).predict([nlp.make_doc(text)])
@@ -108,9 +108,7 @@ def test_a_text_cannot_change_its_questions(learnt: Callable[..., Language], sch
             continue
         first = [branch for branch, _ in found.answered if not branch.ordinal]
         assert [(one.question, one.label) for one in first] == [(one.question, one.label) for one in asked]
-        if not text.strip():
-            continue
-        (pieces, *_) = fed
+        pieces = fed[0]
         trunk = [piece for cut in lm.pieces.encode(ours(nlp).scheme.trunk(text)) for piece in cut]
         start = len(lm.pieces.start)
         assert list(pieces[start : start + len(trunk)]) == trunk
