@@ -364,7 +364,7 @@ print(last.settled, last.documents, last.failed)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
-@pytest.mark.parametrize("format", ["jsonl", "spacy"])
+@pytest.mark.parametrize("format", ["jsonl", pytest.param("spacy", marks=pytest.mark.slow)])
 def test_killed_twenty_times(tmp_path, format):
     """At random moments, by the signal that no process can catch. Nothing is lost and nothing doubled."""
     nlp = spacy.blank("en")

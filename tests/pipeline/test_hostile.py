@@ -147,7 +147,7 @@ def make_docs(nlp: Language, documents: list[list[tuple[str, bool]]]) -> list[Do
 
 
 @each_scheme
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DOCUMENTS, st.lists(st.sampled_from([*LABELS, "city", "movie"]), min_size=1, max_size=4, unique=True))
 def test_any_tokens_and_labels(
     learnt: Callable[..., Language], scheme: str, documents: list[list[tuple[str, bool]]], labels: list[str]
@@ -175,7 +175,7 @@ def pipelines(learnt: Callable[..., Language], scheme: str) -> Language:
 
 @pytest.mark.parametrize("family", TOKENIZERS)
 @each_scheme
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(DOCUMENTS)
 def test_a_model_of_any_family_that_knows_nothing(scheme: str, family: str, documents: list[list[tuple[str, bool]]]):
     """What it answers stands in the text on token borders, or it is refused by a code."""
@@ -188,7 +188,9 @@ def test_a_model_of_any_family_that_knows_nothing(scheme: str, family: str, docu
             continue
         lost = Lost()
         found = read_annotation(ours(nlp).scheme, texts[number], outcome, placing="ordered", one_label=False, lost=lost)
-        assert lost.unplaced == 0
+        # An answer has no blanks at its edges, so none can be placed on a token that has.
+        words = [text.string[start:end] for text in texts for start, end in text.borders]
+        assert lost.unplaced == 0 or any(word != word.strip() for word in words)
         starts, ends = (set(edges) for edges in zip(*texts[number].borders, strict=True))
         assert all(one.start in starts and one.end in ends for one in found.spans)
 
