@@ -211,6 +211,21 @@ class Errors(metaclass=Coded):
         "Leave --labels out, or choose another pipeline."
     )
 
+    # P156-P159, more from P185 on: annotating files.
+    P156 = "{path}: expected a .txt, .jsonl, .csv or .spacy file, or a folder of them, got {got}."
+    P157 = (
+        "{path}: expected a first line with the columns' names, each once, {field!r} among them, got {columns}. Name "
+        "the column of the texts with --field."
+    )
+    P158 = (
+        "{path}: expected a folder to write to that is new or empty or holds output of the same command, got {got}. "
+        "Name another folder."
+    )
+    P159 = (
+        "{path} holds output of another command, which goes on only with what it began with. What differs: "
+        "{differences}. Name another folder, or give the same again."
+    )
+
     # P170-P174: benchmarks on documents made to measure.
     P170 = (
         "A document of {words} words that is asked about {labels} labels cannot have {mentions} mentions: expected one "
@@ -227,3 +242,12 @@ class Errors(metaclass=Coded):
         "A text has {got} pieces, more than the {limit} that 'window' allows, and 'strict' is set. Split the text, "
         "raise 'window', or set 'strict' to false to have it read in windows. The text begins: {text!r}"
     )
+
+    # P185-P189: annotating files.
+    P185 = "{path} is being written to by another process. Wait for it, or name another folder."
+    P186 = "The output in {path} is damaged: {problem}. Move the folder away and begin anew."
+    P187 = (
+        "A pipe gives back other documents than it got, so that nobody can say which text they belong to. The text "
+        "begins: {text!r}. Leave the pipe out, or let it change the document that it is given."
+    )
+    P188 = "No pipe reported an error, but the pipeline did not give this document back."

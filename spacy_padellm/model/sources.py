@@ -36,6 +36,8 @@ from spacy_padellm.model.lora import LoRA
 _FOLLOWS_TRAINING = 1e-6
 """Adapter dropout that a training run sets anew; peft builds no dropout layer at exactly 0."""
 
+_ADAPTER = "adapter_model.safetensors"
+
 
 class Source(Protocol):
     """Makes, saves and loads one kind of causal LM."""
@@ -185,6 +187,10 @@ def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
 
 
 def _with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    if not (folder / _ADAPTER).is_file():
+        # peft would read a pickled file in its place, or ask the hub for one.
+        reason = f"it has no {_ADAPTER}"
+        raise ValueError(Errors.P027.format(what="adapter", name=folder, reason=reason))
     try:
         with warnings.catch_warnings():
             # peft only warns of weights that the file lacks.

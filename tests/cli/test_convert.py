@@ -55,7 +55,7 @@ def read(path):
 def test_spacy_finds_the_command():
     done = subprocess.run([sys.executable, "-m", "spacy", "padellm", "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in ("convert", "debug", "evaluate"))
+    assert all(name in done.stdout for name in ("annotate", "convert", "debug", "evaluate"))
 
 
 def test_importing_the_commands_imports_no_model_library():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from spacy.language import Language
 
 from spacy_padellm.engine.proof import prove
 from spacy_padellm.model import sources
-from tests.pipeline.makers import blank, ours, train
+from tests.pipeline.makers import blank, block, ours, train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +41,22 @@ def trained(trained_bytes: bytes) -> Callable[..., Language]:
     def make(**settings: Any) -> Language:
         nlp = blank(**settings)
         ours(nlp).from_bytes(trained_bytes)
+        return nlp
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def learnt() -> Callable[..., Language]:
+    """Makes a pipeline that has learnt `DATA` in one of the schemes, with other settings than it was trained with."""
+
+    @functools.cache
+    def trained_bytes(name: str) -> bytes:
+        return ours(train(blank(scheme=block(name)))).to_bytes()
+
+    def make(name: str, **settings: Any) -> Language:
+        nlp = blank(scheme=block(name), **settings)
+        ours(nlp).from_bytes(trained_bytes(name))
         return nlp
 
     return make

@@ -53,6 +53,11 @@ def blank(model: dict[str, Any] | None = None, *, name: str = "padellm_ner", **s
     return nlp
 
 
+def block(name: str, prompt: str = "English") -> dict[str, Any]:
+    """The config block of a scheme, by its name."""
+    return {"@misc": f"spacy-padellm.{name}.v1", "prompt": {"@misc": f"spacy-padellm.{prompt}Prompt.v1"}}
+
+
 def ours(nlp: Language, name: str = "padellm_ner") -> PaDeLLMNER:
     pipe = nlp.get_pipe(name)
     assert isinstance(pipe, PaDeLLMNER)

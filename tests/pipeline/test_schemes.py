@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from tests.pipeline.makers import (
     answering,
     answers,
     blank,
+    block,
     entities,
     examples,
     ours,
@@ -31,26 +31,6 @@ from tests.pipeline.makers import (
 
 SCHEMES = ("OneStep", "AutoRegStruct", "AutoRegAug")
 each_scheme = pytest.mark.parametrize("name", SCHEMES)
-
-
-def block(name: str, prompt: str = "English") -> dict[str, Any]:
-    return {"@misc": f"spacy-padellm.{name}.v1", "prompt": {"@misc": f"spacy-padellm.{prompt}Prompt.v1"}}
-
-
-@pytest.fixture(scope="module")
-def learnt() -> Callable[..., Language]:
-    """Makes a pipeline that has learnt `DATA` in one of the schemes, with other settings than it was trained with."""
-
-    @functools.cache
-    def trained_bytes(name: str) -> bytes:
-        return ours(train(blank(scheme=block(name)))).to_bytes()
-
-    def make(name: str, **settings: Any) -> Language:
-        nlp = blank(scheme=block(name), **settings)
-        ours(nlp).from_bytes(trained_bytes(name))
-        return nlp
-
-    return make
 
 
 def without_blanks(found: list[list[tuple[str, int, str, float]]]) -> list[list[str]]:

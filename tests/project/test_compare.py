@@ -82,9 +82,9 @@ def test_page_gathers_every_data_set(scripts, tmp_path, gold_path, monkeypatch):
     found.mkdir()
     nlp = spacy.blank("en")
     docs = [nlp.make_doc("Ada met <b>Hugo</b>"), nlp.make_doc("in Paris")]
-    docs[0].ents = [Span(docs[0], 1, 2, "PER")]
+    docs[0].ents = [Span(docs[0], 1, 2, '<img src="x" onerror="y">')]
     DocBin(docs=docs).to_disk(found / "found.spacy")
-    about = {"machine": "m", "threads": "1", "commit": "c", "versions": {}, "command": "python compare.py"}
+    about = {"machine": "<img>", "threads": "1", "commit": "c", "versions": {}, "command": "python compare.py"}
     for data_set, f in (("first", 81.25), ("second", 63.5)):
         rows = [figures("padellm", 0, f), figures("mine", None, 50.0, ms=1234.5)]
         rows[0]["path"] = str(found / "model-best")
@@ -97,6 +97,7 @@ def test_page_gathers_every_data_set(scripts, tmp_path, gold_path, monkeypatch):
     for word in ("first", "second", "PaDeLLM", "mine", "81.2", "63.5", "1,234.5", "python compare.py"):
         assert word in html, word
     assert "&lt;b&gt;" in html and "<b>" not in html
+    assert "&lt;img src=" in html and "<img" not in html
     assert html.count('class="entity wrong"') == 2, "one text of each data set"
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--texts-of", "second"])
     draw_report.main()
