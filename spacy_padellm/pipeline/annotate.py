@@ -13,6 +13,7 @@ from spacy.util import filter_spans
 
 from spacy_padellm.backends.local import Text
 from spacy_padellm.errors import Warnings
+from spacy_padellm.pipeline.confidence import Bar, Judged
 from spacy_padellm.spans.occurrences import Borders
 from spacy_padellm.spans.resolve import Policy, flat, one_label_per_string, place
 from spacy_padellm.types import Answered, Mention, Placed, Scheme
@@ -29,6 +30,8 @@ class Annotation:
     counts (dict[str, int]): The count of each label that was kept.
     unplaced (tuple[Mention, ...]): Mentions that do not stand in the text.
     surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
+    confidences (tuple[float, ...]): One a span.
+    below (tuple[Judged, ...]): What had its place and was not sure enough to become a span.
     """
 
     spans: tuple[Placed, ...] = ()
@@ -38,6 +41,8 @@ class Annotation:
     counts: dict[str, int] = field(default_factory=dict)
     unplaced: tuple[Mention, ...] = ()
     surplus: tuple[Mention, ...] = ()
+    confidences: tuple[float, ...] = ()
+    below: tuple[Judged, ...] = ()
 
     def said(self) -> list[dict[str, Any]]:
         """Questions and answers as plain values. Those passed over say so."""
@@ -81,9 +86,19 @@ class Lost:
 
 
 def read_annotation(
-    scheme: Scheme, text: Text, answered: Sequence[Answered], *, placing: Policy, one_label: bool, lost: Lost
+    scheme: Scheme,
+    text: Text,
+    answered: Sequence[Answered],
+    *,
+    placing: Policy,
+    one_label: bool,
+    lost: Lost,
+    bar: Bar,
 ) -> Annotation:
-    """Read the answers about one text and give the mentions their places."""
+    """Read the answers about one text, give the mentions their places and leave out those that are not sure enough.
+
+    They are left out of the places and not before: the second of two equal mentions stays the second.
+    """
     reading = scheme.read(answered)
     mentions = one_label_per_string(reading.mentions)[0] if one_label else reading.mentions
     placement = place(mentions, text.string, Borders.from_tokens(text.string, text.borders), placing)
@@ -97,14 +112,18 @@ def read_annotation(
         lost.examples += [f"{m.label}: {m.string!r}" for m in (*placement.unplaced, *placement.surplus)][:1]
     # A scheme without counts tells them by its mentions.
     counts = {**Counter(mention.label for mention in reading.mentions), **reading.counts}
+    kept, below = bar.judge(placement.spans)
+    spans = tuple(placed for placed, _ in kept)
     return Annotation(
-        placement.spans,
-        flat(placement.spans),
+        spans,
+        flat(spans),
         tuple(answered),
         reading.passed_over,
         counts,
         placement.unplaced,
         placement.surplus,
+        tuple(confidence for _, confidence in kept),
+        tuple(below),
     )
 
 
@@ -126,10 +145,12 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
     group = SpanGroup(doc, name=spans_key, spans=spans)
     group.attrs["scores"] = np.array([placed.mention.score for placed in annotation.spans], dtype="float32")
     group.attrs["count_scores"] = np.array([placed.mention.count_score for placed in annotation.spans], dtype="float32")
+    group.attrs["confidences"] = np.array(annotation.confidences, dtype="float32")
     group.attrs["ordinals"] = np.array(_ordinals(annotation.spans), dtype="int32")
     group.attrs["counts"] = annotation.counts
     for name, mentions in (("unplaced", annotation.unplaced), ("surplus", annotation.surplus)):
         group.attrs[name] = [[mention.label, mention.string, mention.ordinal] for mention in mentions]
+    group.attrs["below_threshold"] = [_row(placed, confidence) for placed, confidence in annotation.below]
     doc.spans[spans_key] = group
     ents = [_span(doc, placed, starts, ends) for placed in annotation.flat]
     if overwrite_ents:
@@ -138,6 +159,12 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
         taken = {token.i for ent in doc.ents for token in ent}
         added = [ent for ent in ents if not taken.intersection(range(ent.start, ent.end))]
         doc.set_ents(filter_spans([*doc.ents, *added]), default="outside")
+
+
+def _row(placed: Placed, confidence: float) -> list[Any]:
+    """A mention that became no span, as plain values: where it stands in characters, and how sure it was."""
+    mention = placed.mention
+    return [placed.start, placed.end, mention.label, confidence, mention.score, mention.count_score]
 
 
 def _ordinals(spans: Sequence[Placed]) -> list[int]:
