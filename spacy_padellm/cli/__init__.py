@@ -6,9 +6,9 @@ themselves here.
 
 from spacy.cli._util import app as spacy_app
 
-from spacy_padellm.cli import convert, debug, evaluate
+from spacy_padellm.cli import calibrate, convert, debug, evaluate
 from spacy_padellm.cli.root import app
 
 spacy_app.add_typer(app)
 
-__all__ = ["app", "convert", "debug", "evaluate"]
+__all__ = ["app", "calibrate", "convert", "debug", "evaluate"]

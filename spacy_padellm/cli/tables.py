@@ -45,7 +45,9 @@ def print_report(found: Figures) -> None:
     _table(rows, ("spans", "P", "R", "F", "interval of F", "gold"))
     _print_counts(found["counts"])
     _print_mistakes(found)
-    _print_reliability(found["reliability"])
+    of = next((name for name in ("confidence", "score") if found["reliability"][name]), None)
+    if of is not None:
+        print_reliability(of, found["reliability"][of])
 
 
 def _print_counts(counts: Figures) -> None:
@@ -80,17 +82,14 @@ def _print_mistakes(found: Figures) -> None:
         _table([(name, number) for name, number in lost.items() if number], ("answered", ""))
 
 
-def _print_reliability(reliability: Figures) -> None:
-    """How often mentions are right beside how sure the pipeline was: of the confidences, or else of the scores."""
-    of = next((name for name in ("confidence", "score") if reliability[name]), None)
-    if of is None:
-        return
+def print_reliability(title: str, curve: Figures) -> None:
+    """How often mentions are right beside how sure the pipeline was."""
     rows: list[tuple[Any, ...]] = [
         (f"{one['from']:.1f} to {one['to']:.1f}", _number(one["said"]), _number(one["right"]), one["mentions"])
-        for one in reliability[of]["curve"]
+        for one in curve["curve"]
     ]
-    apart = ("expected calibration error", _number(reliability[of]["error"]), "", reliability[of]["mentions"])
-    _table([*rows, apart], (of, "said", "right", "of"))
+    apart = ("expected calibration error", _number(curve["error"]), "", curve["mentions"])
+    _table([*rows, apart], (title, "said", "right", "of"))
 
 
 def print_difference(found: Figures) -> None:

@@ -52,9 +52,24 @@ def said_in(doc: Doc, spans_key: str) -> Said | None:
     )
     below = tuple(
         Found(start, end, label, score, confidence=confidence)
-        for start, end, label, confidence, score, _ in attrs.get("below_threshold", ())
+        for start, end, label, confidence, score, _ in _below(doc.spans[spans_key])
     )
     return Said(dict(attrs["counts"]), unplaced, surplus, below)
+
+
+def answered_in(doc: Doc, spans_key: str) -> list[tuple[Found, float]]:
+    """The mentions that a padellm_ner pipe answered and placed, be they sure enough or not, each with the probability
+    of its count times that of its pieces."""
+    group = doc.spans[spans_key]
+    both = zip(group.attrs["scores"], group.attrs["count_scores"], strict=True)
+    joint = [float(score) * float(count) for score, count in both]
+    found = [(_found(span), probability) for span, probability in zip(group, joint, strict=True)]
+    below = ((Found(start, end, label), score * count) for start, end, label, _, score, count in _below(group))
+    return [*found, *below]
+
+
+def _below(group: SpanGroup) -> list[Any]:
+    return group.attrs.get("below_threshold", [])
 
 
 def outcome_of(gold: Sequence[Doc], predicted: Iterable[Doc], spans_key: str = "sc") -> Outcome:
