@@ -300,6 +300,23 @@ def test_page_shows_scores_of_a_pipeline(scripts, stand_in):
     assert "0.75" in html and "0.25" in html
 
 
+def test_page_draws_labels_in_their_own_colours(scripts):
+    from visualize import chosen_colors, page
+
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("padellm_ner")
+    pipe.set_labels({"<A>": {"colour": "#123456"}, "B": None})
+    chosen = chosen_colors(nlp)
+    assert chosen["<A>"] == "#123456"
+    html = page(
+        [Pair("Ann sat", (Found(0, 3, "<A>"),), (Found(0, 3, "B"), Found(4, 7, "C")))], title="t", chosen=chosen
+    )
+    assert "#123456" in html and chosen["B"] in html
+    # A label that no pipe has gets a colour all the same.
+    assert html.count('style="background: #') == 3
+    assert chosen_colors(spacy.blank("en")) == {}
+
+
 TINY = {
     "components.padellm_ner.model": {
         "@architectures": "spacy-padellm.FreshCausalLM.v1",
