@@ -21,9 +21,8 @@ class Judged(NamedTuple):
 class Bar:
     """What mentions must reach.
 
-    A mention's confidence is the probability of its count times that of its pieces, since the model has to be right
-    about both: many a name is copied with ease under a count that is too high. A calibration turns it into how often
-    such mentions are right.
+    A mention's confidence is the probability of its count times that of its pieces: of the two answers that it rests
+    on. A calibration turns it into how often such mentions are right.
 
     calibration (Calibration | None): Fitted on dev documents; None to take the model at its word.
     threshold (float): The least confidence of a mention that stays.
