@@ -127,6 +127,12 @@ def test_convert_reads_a_folder_of_assets(project, tmp_path):
     done = run(project, "convert", "mine", tmp_path, tmp_path / "mine_out", "--lang", "de")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "mine_out" / "labels.json").read_text()) == {"LOC": "LOC"}
+    given = {"LOC": {"description": "a place"}, "PER": {"words": "person"}, "ORG": None}
+    (folder / "labels.json").write_text(json.dumps(given))
+    done = run(project, "convert", "mine", tmp_path, tmp_path / "mine_out", "--lang", "de")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = {"LOC": {"description": "a place"}, "PER": "person", "ORG": "ORG"}
+    assert json.loads((tmp_path / "mine_out" / "labels.json").read_text()) == kept
     (folder / "labels.json").write_text('[" "]')
     assert "[P015]" in run(project, "convert", "mine", tmp_path, tmp_path / "mine_out").stdout
 
@@ -151,7 +157,7 @@ def test_zero_shot_tells_labels_of_training_from_others(scripts, stand_in, monke
         Record("Where is Ann", (Gold(9, 12, "movie_name"),)),
         Record("a cinema in Bonn", (Gold(2, 8, "object_location_type"), Gold(12, 16, "city"))),
     )
-    labels = {"movie_name": "Movie name", "object_location_type": "type of place"}
+    labels = {"movie_name": {"words": "Movie name", "colour": "red"}, "object_location_type": "type of place"}
     found = zero_shot.evaluate(stand_in, gold, labels=labels, trained=["movie name", "town"])
     assert asked == [labels]
     # The stand-in's nested mention has an empty label. Where, Ann and Bonn are called movies.
@@ -168,11 +174,12 @@ def test_zero_shot_tells_labels_of_training_from_others(scripts, stand_in, monke
 def test_zero_shot_takes_what_was_said_apart(scripts):
     from zero_shot import only
 
-    said = Said({"A": 2, "B": 1}, (Mention("A", "x"), Mention("B", "y")), (Mention("B", "z"),))
+    below = (Found(0, 3, "A"), Found(1, 3, "B"))
+    said = Said({"A": 2, "B": 1}, (Mention("A", "x"), Mention("B", "y")), (Mention("B", "z"),), below)
     pair = Pair("Ann", (Found(0, 3, "A"), Found(0, 3, "B")), (Found(0, 3, "B"),), said)
     (part,) = only(Outcome((pair,), (replace(pair, said=None),)), ["B"]).spans
     assert part == Pair(
-        "Ann", (Found(0, 3, "B"),), (Found(0, 3, "B"),), Said({"B": 1}, said.unplaced[1:], said.surplus)
+        "Ann", (Found(0, 3, "B"),), (Found(0, 3, "B"),), Said({"B": 1}, said.unplaced[1:], said.surplus, below[1:])
     )
 
 
