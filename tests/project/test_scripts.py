@@ -217,7 +217,18 @@ def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
     assert metrics["speed"]["docs"] == 10
     assert metrics["speed"]["docs_per_second"] > 0
     assert metrics["spans"]["gold"] == 16
-    assert set(metrics) == {"docs", "spans", "ents", "strings", "counts", "lost", "bootstrap", "unseen", "speed"}
+    assert set(metrics) == {
+        "docs",
+        "spans",
+        "ents",
+        "strings",
+        "counts",
+        "lost",
+        "reliability",
+        "bootstrap",
+        "unseen",
+        "speed",
+    }
     assert {"all", "nonzero", "pairs", "nonzero_pairs", "by_gold", "interval"} <= set(metrics["counts"])
     done = run(project, "visualize", ruler, corpus / "test.spacy", "v/a.html", "--title", "<ten>")
     assert done.returncode == 0, done.stderr
