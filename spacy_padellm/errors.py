@@ -90,7 +90,10 @@ class Errors(metaclass=Coded):
     )
     P014 = "The file {name} ({size} bytes) is too large for a message; use to_disk() for this model."
     P015 = "A label must be a string that is not blank, got {label!r}."
-    P016 = 'Expected labels as a list of names or as {{"name": "words in the prompt"}}, got {got}.'
+    P016 = (
+        'Expected labels as a list of names, as {{"name": "words in the prompt"}} or as {{"name": {{"words": ..., '
+        """"description": ..., "examples": [...], "colour": ..., "threshold": ...}}}}, got {got}."""
+    )
     P017 = (
         "The labels {first!r} and {second!r} have the same words in the prompt: {words!r}. This scheme tells labels "
         "apart by their words alone; give one of them other words."
@@ -251,3 +254,20 @@ class Errors(metaclass=Coded):
         "begins: {text!r}. Leave the pipe out, or let it change the document that it is given."
     )
     P188 = "No pipe reported an error, but the pipeline did not give this document back."
+    # P190-P195: what is said about labels, and how sure mentions are.
+    P190 = (
+        "The label {label!r}: {problem}. Expected 'words' and 'description' as strings that are not blank, 'examples' "
+        "as a list of such strings, 'colour' as CSS has it (\"#ffd966\"), and 'threshold' as a number from 0 to 1."
+    )
+    P191 = (
+        "The labels of a document are to be found in its context under {key!r}, but the context is of type {got}. "
+        "Give a mapping to nlp.pipe(as_tuples=True), or set 'labels_from_context' to null."
+    )
+    P192 = (
+        "The pipe cannot be calibrated: of its mentions {right} are right and {wrong} are wrong, and {problem}. Give "
+        "it more documents, which it was not trained on."
+    )
+    P193 = (
+        "There is no padellm_ner pipe {name!r} to calibrate; the pipeline has {pipes}. Name one that it has with "
+        "--pipe."
+    )

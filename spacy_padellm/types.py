@@ -19,6 +19,29 @@ class Finish(Enum):
     """The answer reached the most pieces an answer may have."""
 
 
+@dataclass(frozen=True)
+class Wording:
+    """How a label stands in a prompt, where that is more than some words.
+
+    words (str): What stands for the label in questions and, in schemes that name labels there, in answers.
+    description (str): What the label means, in questions only; empty for none.
+    examples (tuple[str, ...]): Mentions of it, in questions only.
+    """
+
+    words: str
+    description: str = ""
+    examples: tuple[str, ...] = ()
+
+
+Words = str | Wording
+"""What stands for a label in a prompt."""
+
+
+def plain_words(words: Words) -> str:
+    """The words alone, as answers have them."""
+    return words.words if isinstance(words, Wording) else words
+
+
 class Segment(NamedTuple):
     """A part of an answer that is tokenised on its own.
 
@@ -206,7 +229,7 @@ class Scheme(Protocol):
         """The words in the prompt for a label's name."""
         ...
 
-    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
+    def ask(self, labels: Mapping[str, Words], text: str = "") -> list[Branch]:
         """The first questions about a text. `labels` maps each label's name to its words in the prompt."""
         ...
 

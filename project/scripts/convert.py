@@ -27,18 +27,19 @@ from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.data.records import Skip, stop
 from spacy_padellm.data.splits import count_doubles, without_doubles
+from spacy_padellm.pipeline.label_spec import Kept, LabelSpec
 from spacy_padellm.pipeline.labels import check_labels
 
 
 def entry_of(name: str, assets: Path, *, lang: str = "en") -> DataSet:
     """An entry of the catalogue, or a folder of assets as one.
 
-    RAISES (ValueError): P108 if it is neither; P015 or P016 for labels that are none.
+    RAISES (ValueError): P108 if it is neither; P015, P016 or P190 for labels that are none.
     """
     folder = assets / name
-    if not (folder / "labels.json").is_file():
+    if not labels_file(folder).is_file():
         return data_set(name)
-    labels = check_labels(read_labels_v1(path=folder / "labels.json"))
+    labels = labels_given(folder)
     paths = {part: f"{name}/{part}.jsonl" for part in PARTS}
     return DataSet(
         name=name,
@@ -46,11 +47,21 @@ def entry_of(name: str, assets: Path, *, lang: str = "en") -> DataSet:
         lang=lang,
         format="jsonl",
         files={part: (PublishedFile(path),) for part, path in paths.items() if (assets / path).is_file()},
-        labels={label: words or label for label, words in labels.items()},
+        labels={label: LabelSpec.of(label, given).words or label for label, given in labels.items()},
         licence="",
         citation="",
         split="as the files are",
     )
+
+
+def labels_file(folder: Path) -> Path:
+    return folder / "labels.json"
+
+
+def labels_given(folder: Path) -> dict[str, Kept]:
+    """The labels of a folder of assets, with all that is said about them; a name alone stands for itself."""
+    labels = check_labels(read_labels_v1(path=labels_file(folder)))
+    return {label: label if given is None else given for label, given in labels.items()}
 
 
 def convert(
@@ -86,7 +97,8 @@ def convert(
         parts["train"] = without_doubles(parts["train"], parts["dev"], parts["test"])
     nlp = spacy.blank(entry.lang)
     output.mkdir(parents=True, exist_ok=True)
-    labels = dict(entry.labels)
+    own = labels_file(assets / name).is_file()
+    labels: dict[str, Kept] = labels_given(assets / name) if own else dict(entry.labels)
     for part in PARTS:
         records = parts[part][:limit] if limit else parts[part]
         doc_bin, summary = to_doc_bin(records, nlp)

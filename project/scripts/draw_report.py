@@ -19,7 +19,7 @@ import spacy
 import srsly
 from plots import Bar, draw_bars
 from train_schemes import SCHEMES
-from visualize import palette, render
+from visualize import escaped_colors, render
 from wasabi import msg
 
 from spacy_padellm.data.doc_bins import read_docs
@@ -156,7 +156,7 @@ def texts(comparison: Row, limit: int) -> str:
         # The documents may have changed since, and a pipeline from elsewhere may have been asked about others.
         if gold and [doc.text for doc in docs] == [doc.text for doc in gold]:
             pairs[name] = outcome_of(gold, docs).spans
-    colors = palette(sorted(set().union(*map(labels_in, pairs.values()))))
+    colors = escaped_colors(set().union(*map(labels_in, pairs.values())))
     wrong = [
         sum(of[place].gold_keys != of[place].predicted_keys for of in pairs.values()) for place in range(len(gold))
     ]

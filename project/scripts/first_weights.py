@@ -22,6 +22,7 @@ from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.engine.checkpoint import save_model
 from spacy_padellm.engine.fresh import FreshShape, build_decoder, train_tokenizer
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.pipeline.labels import check_labels, words_of
 from spacy_padellm.schemes.segments import prompt_segments
 
 
@@ -54,10 +55,7 @@ def make_first_weights(train: Path, labels: Path, folder: Path, first: FirstWeig
         prompt = {"@misc": f"spacy-padellm.{first.prompt}Prompt.v1"}
         block = {"scheme": {"@misc": f"spacy-padellm.{name}.v1", "prompt": prompt}}
         scheme = registry.resolve(block)["scheme"]
-        words = {label: scheme.words(label) for label in names}
-        if isinstance(names, dict):
-            words |= {label: given for label, given in names.items() if given}
-        segments |= dict.fromkeys(prompt_segments(scheme, words))
+        segments |= dict.fromkeys(prompt_segments(scheme, words_of(check_labels(names), scheme)))
     vocab = spacy.blank("xx").vocab
     texts = [doc.text for _, doc in zip(range(first.limit or 10**9), read_docs(train, vocab), strict=False)]
     tokenizer = train_tokenizer(texts, segments, first.shape.vocab_size)

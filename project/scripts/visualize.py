@@ -8,19 +8,20 @@ Everything that comes from data is escaped, labels too, which displaCy leaves to
 from __future__ import annotations
 
 import argparse
-import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import spacy
 from spacy import displacy
+from spacy.language import Language
 from wasabi import msg
 
 from spacy_padellm.data.doc_bins import read_docs
 from spacy_padellm.metrics.pairs import Found, Key, Pair, labels_in
 from spacy_padellm.metrics.prf import span_tally, total
+from spacy_padellm.pipeline.colours import palette
 from spacy_padellm.pipeline.outcomes import outcome_of
 
 # displaCy gives `{label}` and `{text}`; `mark` and `score` come with each span.
@@ -61,15 +62,16 @@ tr.differs td:first-child {{ border-left: 4px solid #c33 }}
 """
 
 
-def page(pairs: Sequence[Pair], *, title: str, lang: str = "en") -> str:
+def page(pairs: Sequence[Pair], *, title: str, lang: str = "en", chosen: Mapping[str, str] | None = None) -> str:
     """The whole page; the texts with a difference come first.
 
     pairs (Sequence[Pair]): Gold and predicted mentions of each text.
     title (str): The page's heading.
     lang (str): Language code of the texts.
+    chosen (Mapping[str, str] | None): Colours of labels that have their own.
     RETURNS (str): HTML that needs nothing from elsewhere.
     """
-    colors = palette(sorted(labels_in(pairs)))
+    colors = escaped_colors(labels_in(pairs), chosen)
     numbered = sorted(enumerate(pairs, start=1), key=lambda item: not differs(item[1]))
     rows = [row(number, pair, colors) for number, pair in numbered]
     scores = total(map(span_tally, pairs)).figures()
@@ -120,13 +122,16 @@ def layers(mentions: Sequence[Found]) -> list[list[Found]]:
     return found
 
 
-def palette(labels: Sequence[str]) -> dict[str, str]:
-    """A light colour for each label, evenly spaced around the wheel."""
-    colors = {}
-    for index, label in enumerate(labels):
-        red, green, blue = colorsys.hls_to_rgb(index / len(labels), 0.82, 0.7)
-        colors[escape(label)] = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
-    return colors
+def escaped_colors(labels: Iterable[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The colour of each label, its own or a light one, by the label as it stands in the page."""
+    colors = {**palette(sorted(labels)), **(chosen or {})}
+    return {escape(label): color for label, color in colors.items()}
+
+
+def chosen_colors(nlp: Language) -> dict[str, str]:
+    """The colours that a pipeline's padellm_ner pipes give to their labels."""
+    pipes = [nlp.get_pipe(name) for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "padellm_ner"]
+    return {label: color for pipe in pipes for label, color in pipe.displacy_options()["colors"].items()}
 
 
 def main() -> None:
@@ -144,7 +149,9 @@ def main() -> None:
     gold = list(read_docs(options.test, nlp.vocab))
     pairs = outcome_of(gold, nlp.pipe(doc.text for doc in gold), options.spans_key).spans
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(page(pairs, title=options.title, lang=nlp.lang), encoding="utf-8")
+    options.output.write_text(
+        page(pairs, title=options.title, lang=nlp.lang, chosen=chosen_colors(nlp)), encoding="utf-8"
+    )
     msg.good(f"Saved to {options.output}")
 
 

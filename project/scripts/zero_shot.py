@@ -24,6 +24,8 @@ from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.metrics.pairs import Pair, Said, labels_in
 from spacy_padellm.metrics.report import Outcome, report
+from spacy_padellm.pipeline.label_spec import LabelSpec
+from spacy_padellm.pipeline.labels import check_labels
 from spacy_padellm.pipeline.outcomes import outcome_of
 
 SAMPLES = 1000
@@ -42,7 +44,8 @@ def evaluate(nlp: Language, gold: list[Doc], *, labels: Any, trained: Any, spans
     spans_key (str): The span group with all mentions.
     RETURNS (dict[str, Any]): `docs`; `labels`, the names that are `seen` and `unseen`; the figures of `all`, of those
         `seen` and of those `unseen`, each as `metrics.report.report` gives them.
-    RAISES (ValueError): P155 for a pipeline without a padellm_ner pipe; P011 or P015 to P017 for labels that are none.
+    RAISES (ValueError): P155 for a pipeline without a padellm_ner pipe; P011, P015 to P017 or P190 for labels that are
+            none.
     """
     ask_about(nlp, labels)
     outcome = outcome_of(gold, nlp.pipe(doc.text for doc in gold), spans_key)
@@ -57,8 +60,8 @@ def evaluate(nlp: Language, gold: list[Doc], *, labels: Any, trained: Any, spans
 
 def words_of(labels: Any) -> dict[str, str]:
     """Words of each label; a name without words stands for itself."""
-    pairs = labels.items() if isinstance(labels, dict) else ((name, None) for name in labels)
-    return {name: (words or name).strip() for name, words in pairs}
+    specs = {name: LabelSpec.of(name, given) for name, given in check_labels(labels).items()}
+    return {name: (spec.words or name).strip() for name, spec in specs.items()}
 
 
 def only(outcome: Outcome, labels: list[str]) -> Outcome:
@@ -80,7 +83,8 @@ def said_about(said: Said | None, labels: list[str]) -> Said | None:
         tuple(mention for mention in side if mention.label in labels) for side in (said.unplaced, said.surplus)
     )
     counts = {label: count for label, count in said.counts.items() if label in labels}
-    return Said(counts, unplaced, surplus)
+    below = tuple(found for found in said.below if found.label in labels)
+    return Said(counts, unplaced, surplus, below)
 
 
 def show(metrics: dict[str, Any]) -> None:

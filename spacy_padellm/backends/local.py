@@ -9,7 +9,7 @@ from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stre
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.stream import Asked
-from spacy_padellm.types import Answered, Branch, Scheme
+from spacy_padellm.types import Answered, Branch, Scheme, Words
 
 
 class Text(NamedTuple):
@@ -17,16 +17,19 @@ class Text(NamedTuple):
 
     string (str): The text.
     borders (Sequence[tuple[int, int]]): Start and end (exclusive) of each token that is not blank, in characters.
+    labels (Mapping[str, Words] | None): Name to words in the prompt of what this text is asked about; None for what
+        all texts are asked about.
     """
 
     string: str
     borders: Sequence[tuple[int, int]]
+    labels: Mapping[str, Words] | None = None
 
 
 def answer_texts(
     lm: LanguageModel,
     scheme: Scheme,
-    labels: Mapping[str, str],
+    labels: Mapping[str, Words],
     texts: Sequence[Text],
     *,
     decoding: Decoding,
@@ -37,7 +40,7 @@ def answer_texts(
 
     lm (LanguageModel): Who answers.
     scheme (Scheme): What is asked.
-    labels (Mapping[str, str]): Name to words in the prompt.
+    labels (Mapping[str, Words]): Name to words in the prompt.
     texts (Sequence[Text]): The texts.
     decoding (Decoding): How answers are decoded.
     counters (Counters): Added to.
@@ -51,8 +54,8 @@ def answer_texts(
 def stream_texts(
     lm: LanguageModel,
     scheme: Scheme,
-    labels: Mapping[str, str],
-    texts: Iterable[Text | None],
+    labels: Mapping[str, Words],
+    texts: Iterable[Text | Exception | None],
     *,
     decoding: Decoding,
     counters: Counters,
@@ -60,7 +63,8 @@ def stream_texts(
 ) -> Iterator[tuple[int, list[Answered] | Exception]]:
     """Ask a scheme's questions about texts that come one by one.
 
-    texts (Iterable[Text | None]): The texts; None where nothing is to be asked.
+    texts (Iterable[Text | Exception | None]): The texts; None where nothing is to be asked, an exception of a text that
+        cannot be asked about, which is given back as it is.
     in_flight (int): The most texts at once; the rest as in `answer_texts`.
     YIELDS (tuple[int, list[Answered] | Exception]): As soon as a text is done its number, and its answered branches in
         the order asked or the exception that it alone raised.
@@ -69,7 +73,7 @@ def stream_texts(
     def requests() -> Iterator[Asked]:
         for text in texts:
             try:
-                asked: Asked = None if text is None else _request(scheme, labels, text, None)
+                asked: Asked = _request(scheme, labels, text, None) if isinstance(text, Text) else text
             except Exception as error:
                 asked = error
             yield asked
@@ -77,11 +81,13 @@ def stream_texts(
     yield from decode_stream(lm, requests(), decoding, counters, in_flight=in_flight)
 
 
-def _request(scheme: Scheme, labels: Mapping[str, str], text: Text, script: Callable[[Branch], str] | None) -> Request:
+def _request(
+    scheme: Scheme, labels: Mapping[str, Words], text: Text, script: Callable[[Branch], str] | None
+) -> Request:
     return Request(
         text=text.string,
         trunk=scheme.trunk(text.string),
-        branches=scheme.ask(labels, text.string),
+        branches=scheme.ask(labels if text.labels is None else text.labels, text.string),
         follow=scheme.follow,
         borders=text.borders,
         script=script,

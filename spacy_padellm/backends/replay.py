@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from spacy_padellm.backends.local import Text, answer_texts
 from spacy_padellm.engine.decoder import Counters, Decoding
 from spacy_padellm.engine.language_model import LanguageModel
-from spacy_padellm.types import Answered, Branch, Mention, Scheme
+from spacy_padellm.types import Answered, Branch, Mention, Scheme, Words
 
 
 def replay_texts(
     lm: LanguageModel,
     scheme: Scheme,
-    labels: Mapping[str, str],
+    labels: Mapping[str, Words],
     texts: Sequence[Text],
     gold: Sequence[Sequence[Mention]],
     *,

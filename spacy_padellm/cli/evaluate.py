@@ -97,10 +97,9 @@ def evaluate(
         `labels`. With `against`: its figures under that name, and under `difference` how much higher those of `model`
         are, as `metrics.report.difference` gives it.
     RAISES (ValueError): P001 for a number out of range; P109 for a file that is not a .spacy file; P116 for labels that
-        cannot be read, P011 or P015 to P017 for labels that are none; P150 for a path without .spacy files; P151 for
-        documents without gold annotation; P152 for documents without a gold mention; P153 for a pipeline that changes
-        the text; P154 for one that does not exist; P155 if there are `labels` for which
-        `model` has no pipe.
+        cannot be read, P011, P015 to P017 or P190 for labels that are none; P150 for a path without .spacy files; P151
+        for documents without gold annotation; P152 for documents without a gold mention; P153 for a pipeline that
+        changes the text; P154 for one that does not exist; P155 if there are `labels` for which `model` has no pipe.
     """
     # A comparison is made of resamples.
     check_whole("samples", samples, least=0 if against is None else 1)
@@ -157,8 +156,8 @@ def asked_pipes(nlp: Language) -> list[Any]:
 def ask_about(nlp: Language, labels: Any) -> None:
     """Replace the labels of a pipeline's padellm_ner pipes.
 
-    labels (Any): Names, or names with their words in the prompt.
-    RAISES (ValueError): P155 if it has none; P011 or P015 to P017 for labels that are none.
+    labels (Any): Names, or names with their words in the prompt or with all that is said about them.
+    RAISES (ValueError): P155 if it has none; P011, P015 to P017 or P190 for labels that are none.
     """
     pipes = asked_pipes(nlp)
     if not pipes:

@@ -30,6 +30,7 @@ MEANINGS = {
     "place": "the string is right, the occurrence is not",
     "unplaced": "the string does not stand in the text",
     "overlap": "lost to an overlap",
+    "threshold": "below the threshold",
     "filled": "an occurrence filled in",
 }
 
@@ -44,6 +45,9 @@ def print_report(found: Figures) -> None:
     _table(rows, ("spans", "P", "R", "F", "interval of F", "gold"))
     _print_counts(found["counts"])
     _print_mistakes(found)
+    of = next((name for name in ("confidence", "score") if found["reliability"][name]), None)
+    if of is not None:
+        print_reliability(of, found["reliability"][of])
 
 
 def _print_counts(counts: Figures) -> None:
@@ -72,9 +76,20 @@ def _print_mistakes(found: Figures) -> None:
         "strings that do not stand in the text": found["lost"]["unplaced"],
         "repeats beyond the text's": found["lost"]["surplus"],
         "occurrences filled in": found["lost"]["filled"],
+        "mentions below their threshold": found["lost"]["below_threshold"],
     }
     if any(lost.values()):
         _table([(name, number) for name, number in lost.items() if number], ("answered", ""))
+
+
+def print_reliability(title: str, curve: Figures) -> None:
+    """How often mentions are right beside how sure the pipeline was."""
+    rows: list[tuple[Any, ...]] = [
+        (f"{one['from']:.1f} to {one['to']:.1f}", _number(one["said"]), _number(one["right"]), one["mentions"])
+        for one in curve["curve"]
+    ]
+    apart = ("expected calibration error", _number(curve["error"]), "", curve["mentions"])
+    _table([*rows, apart], (title, "said", "right", "of"))
 
 
 def print_difference(found: Figures) -> None:

@@ -10,7 +10,7 @@ from spacy_padellm.errors import Errors
 
 def read_labels_v1(*, path: Path | None = None) -> Any:
     """Read labels for `[initialize.components.padellm_ner.labels]`: a JSON list of names, as `spacy init labels` writes
-    it, or an object of names with their words in the prompt.
+    it, or an object of names with their words in the prompt or with all that is said about them (`docs/labels.md`).
 
     path (Path | None): The file; None to take the labels of the training examples.
     RETURNS (Any): What the file holds, None without one.

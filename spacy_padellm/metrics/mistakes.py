@@ -5,6 +5,7 @@ first that holds:
 
     overlap    missed only: it was predicted, and left out because it overlaps another (doc.ents holds no overlaps)
     filled     false only: its string got more places than it was answered times (the placing policy filled them in)
+    threshold  missed only: it was predicted, and left out because it was not sure enough
     unplaced   missed only: the string answered for its index does not stand in the text
     label      the other side has a wrong mention at the same place, with another label
     boundary   the other side has a wrong mention of its label that overlaps it
@@ -13,8 +14,8 @@ first that holds:
 
 Its index is its place among the gold mentions of its label, in text order. Where the count of its label is wrong in
 this text, the category is the count, `count_over` or `count_under`, because indices then say little and most mistakes
-follow from it; the form only says how it looks. Where the count is right, or the form is `overlap` or `filled`, which
-rules made after the model had answered, the category is the form.
+follow from it; the form only says how it looks. Where the count is right, or the form is `overlap`, `filled` or
+`threshold`, which rules made after the model had answered, the category is the form.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from spacy_padellm.metrics.pairs import Found, Pair
 
 Side = Literal["missed", "false"]
 
-FORMS = ("overlap", "filled", "unplaced", "label", "boundary", "place", "mention")
-CATEGORIES = ("count_over", "count_under", "mention", "boundary", "label", "place", "unplaced", "overlap", "filled")
+BY_RULE = ("overlap", "filled", "threshold")
+"""Forms that rules made after the model had answered."""
+
+FORMS = (*BY_RULE, "unplaced", "label", "boundary", "place", "mention")
+CATEGORIES = ("count_over", "count_under", "mention", "boundary", "label", "place", "unplaced", *BY_RULE)
 
 
 class Mistake(NamedTuple):
@@ -46,7 +50,7 @@ class Mistake(NamedTuple):
     @property
     def category(self) -> str:
         """One of `CATEGORIES`."""
-        if self.excess and self.form not in ("overlap", "filled"):
+        if self.excess and self.form not in BY_RULE:
             return "count_over" if self.excess > 0 else "count_under"
         return self.form
 
@@ -60,10 +64,13 @@ def mistakes(pair: Pair, whole: Pair) -> Iterator[Mistake]:
     missed = [mention for mention in pair.gold if mention.key not in pair.predicted_keys]
     false = [mention for mention in pair.predicted if mention.key not in pair.gold_keys]
     unplaced = _unplaced(whole)
+    below = {found.key for found in whole.said.below} if whole.said else set()
     filled = {(found.label, whole.string(found)) for found in whole.predicted if found.ordinal == 0}
     for mention in missed:
         if mention.key in whole.predicted_keys and any(_overlaps(mention, other) for other in pair.predicted):
             form = "overlap"
+        elif mention.key in below:
+            form = "threshold"
         else:
             form = "unplaced" if mention.key in unplaced else _likeness(mention, false, pair)
         yield Mistake("missed", mention, _excess(whole, mention.label), form)

@@ -19,6 +19,7 @@ class Found(NamedTuple):
     score (float | None): What the pipeline gave it, None where it gives none.
     ordinal (int | None): Which mention of its label was asked for, from 1; 0 for an occurrence that was filled in and
         that nobody asked for; None where the pipeline does not tell.
+    confidence (float | None): How sure the pipeline was of it in all; None where it gives no more than a score.
     """
 
     start: int
@@ -26,6 +27,7 @@ class Found(NamedTuple):
     label: str
     score: float | None = None
     ordinal: int | None = None
+    confidence: float | None = None
 
     @property
     def key(self) -> Key:
@@ -40,11 +42,13 @@ class Said:
     counts (dict[str, int]): The count of each label; a label without one counts 0.
     unplaced (tuple[Mention, ...]): Mentions that do not stand in the text.
     surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
+    below (tuple[Found, ...]): What was answered and placed, and not sure enough to be kept.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     unplaced: tuple[Mention, ...] = ()
     surplus: tuple[Mention, ...] = ()
+    below: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from spacy_padellm.metrics.bootstrap import CONFIDENCE, Measure, compare, interval, resample
 from spacy_padellm.metrics.counts import accuracy, count_row, count_scores
 from spacy_padellm.metrics.mistakes import mistake_counts, mistakes
-from spacy_padellm.metrics.pairs import Pair
+from spacy_padellm.metrics.pairs import Found, Pair
 from spacy_padellm.metrics.prf import (
     PRF,
     Tally,
@@ -24,9 +24,16 @@ from spacy_padellm.metrics.prf import (
     string_set_tally,
     total,
 )
+from spacy_padellm.metrics.reliability import judged, reliability
 
 Path = tuple[str, ...]
 """Where a figure stands in a report."""
+
+SAID: dict[str, Callable[[Found], float | None]] = {
+    "confidence": lambda found: found.confidence,
+    "score": lambda found: found.score,
+}
+"""What a pipeline may say about how sure it is of a mention."""
 
 STRINGS: dict[str, Callable[[Pair], Tally]] = {"set": string_set_tally, "multiset": multiset_tally}
 
@@ -51,7 +58,8 @@ def report(outcome: Outcome, labels: Sequence[str], *, samples: int = 0, seed: i
     samples (int): How many resamples the intervals come from; 0 for no intervals. Without documents there are none.
     seed (int): Of the resamples.
     RETURNS (dict[str, Any]): `docs`; `spans` and `ents`, each with P/R/F, `macro`, `per_label` and `mistakes`;
-        `strings` with P/R/F of `set` and `multiset`; `counts`; `lost`. Wherever there are intervals they stand beside
+        `strings` with P/R/F of `set` and `multiset`; `counts`; `lost`; `reliability` of the `confidence` and of the
+        `score` of mentions, None for a pipeline that gives none. Wherever there are intervals they stand beside
         the figures, under `interval`.
     RAISES (ValueError): P001 for a number of samples or a seed below 0.
     """
@@ -63,6 +71,7 @@ def report(outcome: Outcome, labels: Sequence[str], *, samples: int = 0, seed: i
     found["strings"] = {name: total(map(tally, outcome.spans)).figures() for name, tally in STRINGS.items()}
     found["counts"] = count_scores(outcome.spans, labels)
     found["lost"] = lost(outcome.spans)
+    found["reliability"] = {name: reliability(*judged(outcome.spans, say)) for name, say in SAID.items()}
     if samples and outcome.spans:
         for path, values in resample(measures(outcome, labels), samples=samples, seed=seed).items():
             block = _walk(found, path[:-1])
@@ -73,11 +82,12 @@ def report(outcome: Outcome, labels: Sequence[str], *, samples: int = 0, seed: i
 
 def lost(pairs: Iterable[Pair]) -> dict[str, int]:
     """Strings that were answered and have no place, strings answered more often than they stand in the text, and
-    occurrences that were filled in."""
+    occurrences that were filled in, and mentions that were not sure enough to be kept."""
     said = [pair.said for pair in pairs if pair.said is not None]
     return {
         "unplaced": sum(len(one.unplaced) for one in said),
         "surplus": sum(len(one.surplus) for one in said),
+        "below_threshold": sum(len(one.below) for one in said),
         "filled": sum(found.ordinal == 0 for pair in pairs for found in pair.predicted),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from spacy.util import filter_spans
 
 from spacy_padellm.backends.local import Text
 from spacy_padellm.errors import Warnings
+from spacy_padellm.pipeline.confidence import Bar, Judged
 from spacy_padellm.spans.occurrences import Borders
 from spacy_padellm.spans.resolve import Policy, flat, one_label_per_string, place
 from spacy_padellm.types import Answered, Mention, Placed, Scheme
@@ -31,6 +32,8 @@ class Annotation:
     surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
     windows (tuple[tuple[int, int], ...]): Start and end (exclusive) of the windows it was read in, in characters; none
         if it was read as a whole.
+    confidences (tuple[float, ...]): One a span.
+    below (tuple[Judged, ...]): What had its place and was not sure enough to become a span.
     """
 
     spans: tuple[Placed, ...] = ()
@@ -41,6 +44,8 @@ class Annotation:
     unplaced: tuple[Mention, ...] = ()
     surplus: tuple[Mention, ...] = ()
     windows: tuple[tuple[int, int], ...] = ()
+    confidences: tuple[float, ...] = ()
+    below: tuple[Judged, ...] = ()
 
     def said(self) -> list[dict[str, Any]]:
         """Questions and answers as plain values. Those passed over say so."""
@@ -84,7 +89,13 @@ class Lost:
 
 
 def read_annotation(
-    scheme: Scheme, text: Text, answered: Sequence[Answered], *, placing: Policy, one_label: bool, lost: Lost
+    scheme: Scheme,
+    text: Text,
+    answered: Sequence[Answered],
+    *,
+    placing: Policy,
+    one_label: bool,
+    lost: Lost,
 ) -> Annotation:
     """Read the answers about one text and give the mentions their places."""
     reading = scheme.read(answered)
@@ -111,6 +122,23 @@ def read_annotation(
     )
 
 
+def judged(annotation: Annotation, bar: Bar) -> Annotation:
+    """Leave out the mentions that are not sure enough.
+
+    They are left out of the places and not before, and of a whole document: the second of two equal mentions stays the
+    second, and of two windows the one that knows a place best decides about it.
+    """
+    kept, below = bar.judge(annotation.spans)
+    spans = tuple(placed for placed, _ in kept)
+    return replace(
+        annotation,
+        spans=spans,
+        flat=flat(spans),
+        confidences=tuple(confidence for _, confidence in kept),
+        below=tuple(below),
+    )
+
+
 def _shown(answer: object) -> str:
     """An answer as a warning shows it: lists and marked texts can be long."""
     written = repr(answer)
@@ -129,12 +157,14 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
     group = SpanGroup(doc, name=spans_key, spans=spans)
     group.attrs["scores"] = np.array([placed.mention.score for placed in annotation.spans], dtype="float32")
     group.attrs["count_scores"] = np.array([placed.mention.count_score for placed in annotation.spans], dtype="float32")
+    group.attrs["confidences"] = np.array(annotation.confidences, dtype="float32")
     group.attrs["ordinals"] = np.array(_ordinals(annotation.spans), dtype="int32")
     group.attrs["counts"] = annotation.counts
     for name, mentions in (("unplaced", annotation.unplaced), ("surplus", annotation.surplus)):
         group.attrs[name] = [[mention.label, mention.string, mention.ordinal] for mention in mentions]
     if annotation.windows:
         group.attrs["windows"] = [list(window) for window in annotation.windows]
+    group.attrs["below_threshold"] = [_row(placed, confidence) for placed, confidence in annotation.below]
     doc.spans[spans_key] = group
     ents = [_span(doc, placed, starts, ends) for placed in annotation.flat]
     if overwrite_ents:
@@ -143,6 +173,12 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
         taken = {token.i for ent in doc.ents for token in ent}
         added = [ent for ent in ents if not taken.intersection(range(ent.start, ent.end))]
         doc.set_ents(filter_spans([*doc.ents, *added]), default="outside")
+
+
+def _row(placed: Placed, confidence: float) -> list[Any]:
+    """A mention that became no span, as plain values: where it stands in characters, and how sure it was."""
+    mention = placed.mention
+    return [placed.start, placed.end, mention.label, confidence, mention.score, mention.count_score]
 
 
 def _ordinals(spans: Sequence[Placed]) -> list[int]:

@@ -5,6 +5,8 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,15 @@ from spacy_padellm.backends.local import Text, stream_texts
 from spacy_padellm.engine.decoder import Counters
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors, Warnings
+from spacy_padellm.metrics.calibration import Calibration
 from spacy_padellm.model.architectures import is_forest_model, shim_of
 from spacy_padellm.pipeline.annotate import Annotation, Lost, read_annotation, write_annotation
+from spacy_padellm.pipeline.asking import Asking
+from spacy_padellm.pipeline.colours import displacy_options
+from spacy_padellm.pipeline.confidence import Bar
 from spacy_padellm.pipeline.examples import gold_mentions, gold_spans, is_blank, sentence_starts, text_of
-from spacy_padellm.pipeline.labels import Labels, check_label, check_labels, enumerated
+from spacy_padellm.pipeline.label_spec import Kept
+from spacy_padellm.pipeline.labels import Labels, check_label, check_labels, enumerated, words_of
 from spacy_padellm.pipeline.options import Options
 from spacy_padellm.pipeline.parts import Parts, Tally
 from spacy_padellm.pipeline.windows import GoldParts, Windowing, gold_parts
@@ -33,7 +40,7 @@ from spacy_padellm.schemes.segments import prompt_segments
 from spacy_padellm.training.copying import draw_copy_task
 from spacy_padellm.training.label_draw import LabelPool
 from spacy_padellm.training.targets import TargetTree, grow_gold
-from spacy_padellm.types import Answered, Mention, Scheme
+from spacy_padellm.types import Answered, Mention, Scheme, Words
 
 _TOKENIZER_SAMPLE = 20_000
 """Documents whose texts a fresh tokenizer is trained on and whose labels are counted, at most."""
@@ -83,7 +90,7 @@ class PaDeLLMNER(TrainablePipe):
         self.options = options
         self.scorer = scorer
         self.counters = Counters()
-        self.cfg: dict[str, Any] = {"labels": {}, "train_labels": None, "frequencies": {}}
+        self.cfg: dict[str, Any] = {"labels": {}, "train_labels": None, "frequencies": {}, "calibration": None}
         self._lost = Lost()
         self._tally = Tally()
         self._told_of_split = False
@@ -98,47 +105,61 @@ class PaDeLLMNER(TrainablePipe):
         return tuple(self.cfg["labels"])
 
     @property
-    def label_data(self) -> list[str] | dict[str, str | None]:
-        """What `initialize(labels=...)` takes back: names, or names with their words in the prompt."""
-        labels: dict[str, str | None] = self.cfg["labels"]
+    def label_data(self) -> list[str] | dict[str, Kept]:
+        """What `initialize(labels=...)` takes back: names, or names with what is said about them."""
+        labels: dict[str, Kept] = self.cfg["labels"]
         return dict(labels) if any(labels.values()) else list(labels)
 
-    def add_label(self, label: str, words: str | None = None) -> int:
-        """Ask about one more label.
+    def add_label(self, label: str, words: str | Mapping[str, Any] | None = None, **spec: Any) -> int:
+        """Ask about one more label, also one that training never asked about.
 
         label (str): Its name.
-        words (str | None): Its words in the prompt; None for the prompt's own choice.
+        words (str | Mapping[str, Any] | None): Its words in the prompt, or all that is said about it; None for the
+            prompt's own choice of words.
+        **spec (Any): What is said about it beside its words, as `LabelSpec` has it: `description`, `examples`,
+            `colour`, `threshold`.
         RETURNS (int): 1, or 0 if the label is there already.
         RAISES (ValueError): P015 if the name is no string, is blank or holds a lone surrogate; P016 the same of the
-            words.
+            words; P190 for what cannot be said about a label.
         """
-        check_label(label, words)
+        kept = check_label(label, {"words": words, **spec} if spec else words)
         if label in self.cfg["labels"]:
             return 0
         self.vocab.strings.add(label)
-        self.cfg["labels"][label] = words
+        self.cfg["labels"][label] = kept
         return 1
 
     def set_labels(self, labels: Labels) -> None:
         """Ask about these labels and no others from now on, also about those that training never asked about.
 
-        labels (Sequence[str] | Mapping[str, str | None]): Names, or names with their words in the prompt.
-        RAISES (ValueError): P011 for no label at all; P015 or P016 for what is no label; P017 if the scheme cannot tell
-            two of them apart. The labels then stay as they are.
+        labels (Sequence[str] | Mapping[str, str | Mapping[str, Any] | None]): Names, or names with their words in the
+            prompt or with all that is said about them (`LabelSpec`).
+        RAISES (ValueError): P011 for no label at all; P015, P016 or P190 for what is no label; P017 if the scheme
+            cannot tell two of them apart. The labels then stay as they are.
         """
         checked = check_labels(labels)
         if not checked:
             raise ValueError(Errors.P011.format(name=self.name))
-        self.scheme.ask(self._words_of(checked))
+        self.scheme.ask(words_of(checked, self.scheme))
         for label in checked:
             self.vocab.strings.add(label)
         self.cfg["labels"] = checked
 
-    def _label_words(self) -> dict[str, str]:
-        return self._words_of(self.cfg["labels"])
+    def displacy_options(self) -> dict[str, Any]:
+        """What `displacy.render(doc, style="ent", options=...)` takes, or style "span": labels with their colours."""
+        return displacy_options(self.cfg["labels"], spans_key=self.options.spans_key)
 
-    def _words_of(self, labels: Mapping[str, str | None]) -> dict[str, str]:
-        return {label: words or self.scheme.words(label) for label, words in labels.items()}
+    # Confidence
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The map from a mention's probability to its confidence; None to take the model at its word."""
+        kept = self.cfg["calibration"]
+        return Calibration(**kept) if kept else None
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        self.cfg["calibration"] = asdict(calibration) if calibration else None
 
     # Prediction
 
@@ -198,18 +219,19 @@ class PaDeLLMNER(TrainablePipe):
         """The annotation of each document with its number in the stream, as soon as it is done."""
         try:
             lm = self._ready()
-            words = self._label_words()
+            asking = Asking(self.name, self.scheme, self.cfg, self.options.labels_from_context)
         except Exception as error:
             # Each time it is raised its traceback grows, and the frames in there hold documents.
             met = error.__traceback__
             for number, _ in enumerate(docs):
                 yield number, error.with_traceback(met)
             return
-        parts = Parts(self._windowing_for(lm, words), self._read, self._tally)
+        bar = Bar(self.calibration, self.options.threshold)
+        parts = Parts(asking, partial(self._windowing_for, lm), self._read, bar=bar, tally=self._tally)
         answers = stream_texts(
             lm,
             self.scheme,
-            words,
+            asking.own.words,
             parts.texts(docs),
             decoding=self.options.decoding(),
             counters=self.counters,
@@ -228,7 +250,7 @@ class PaDeLLMNER(TrainablePipe):
             lost=self._lost,
         )
 
-    def _windowing_for(self, lm: LanguageModel, words: Mapping[str, str]) -> Windowing:
+    def _windowing_for(self, lm: LanguageModel, words: Mapping[str, Words]) -> Windowing:
         """How long texts are cut that are asked about some labels. The last one is kept: thousands of labels are
         thousands of questions to be measured."""
         # Not the model itself, which would be kept in memory when another one is loaded.
@@ -238,10 +260,8 @@ class PaDeLLMNER(TrainablePipe):
         return self._windowing[1]
 
     def _ready(self) -> LanguageModel:
-        """The model. RAISES (ValueError): P010, P011 or P013 if it cannot be asked."""
+        """The model. RAISES (ValueError): P010 or P013 if it cannot be asked."""
         lm = shim_of(self.model).lm
-        if not self.labels:
-            raise ValueError(Errors.P011.format(name=self.name))
         if lm.device.type == "cuda" and os.getpid() != self._process:
             raise ValueError(Errors.P013.format())
         return lm
@@ -251,7 +271,8 @@ class PaDeLLMNER(TrainablePipe):
 
         RETURNS (list[Annotation]): For each document its spans and entities.
         RAISES (ValueError): P010 before the model was initialised or loaded; P011 without labels; P013 in a process
-            forked from one that used a GPU; P023, P180 or P181 if a text does not fit the model or `window`.
+            forked from one that used a GPU; P015, P016, P190 or P191 for labels of a document that are none; P023, P180
+            or P181 if a text does not fit the model or `window`.
         """
         docs = list(docs)
         self._ready()
@@ -278,20 +299,21 @@ class PaDeLLMNER(TrainablePipe):
         get_examples: Callable[[], Iterable[Example]],
         *,
         nlp: Language | None = None,
-        labels: Sequence[str] | Mapping[str, str | None] | None = None,
-        train_labels: Sequence[str] | Mapping[str, str | None] | None = None,
+        labels: Labels | None = None,
+        train_labels: Labels | None = None,
     ) -> None:
         """Take over the labels and make or load the model.
 
         get_examples (Callable[[], Iterable[Example]]): Gives a sample of the training examples.
         nlp (Language | None): The pipeline.
-        labels (Sequence[str] | Mapping[str, str | None] | None): Names, or names with their words in the prompt; by
-            default `train_labels`, or else the labels of the examples.
-        train_labels (Sequence[str] | Mapping[str, str | None] | None): What training asks about, where that is not what
-            prediction asks about: thousands of open types, for instance, from which `label_draw` takes some for each
-            text. By default `labels`.
-        RAISES (ValueError): P011 if there is no label at all; P015 or P016 for what is no label. Nothing has changed
-            then.
+        labels (Sequence[str] | Mapping[str, str | Mapping[str, Any] | None] | None): Names, or names with their words
+            in the prompt or with all that is said about them (`LabelSpec`); by default `train_labels`, or else the
+            labels of the examples.
+        train_labels (Sequence[str] | Mapping[str, str | Mapping[str, Any] | None] | None): What training asks about,
+            where that is not what prediction asks about: thousands of open types, for instance, from which
+            `label_draw` takes some for each text. By default `labels`.
+        RAISES (ValueError): P011 if there is no label at all; P015, P016 or P190 for what is no label. Nothing has
+            changed then.
         """
         validate_get_examples(get_examples, "PaDeLLMNER.initialize")
         examples = list(islice(get_examples(), _TOKENIZER_SAMPLE))
@@ -306,12 +328,14 @@ class PaDeLLMNER(TrainablePipe):
             self.add_label(label, words)
         self.cfg["train_labels"] = drawn
         self.cfg["frequencies"] = dict(frequencies)
+        # It was fitted to other weights.
+        self.calibration = None
         self._warn_of_unused_labels()
         self._warn_of_left_out(examples)
         texts = [example.reference.text for example in examples]
         self.model.initialize(X=(texts, prompt_segments(self.scheme, self._frequent_words())))
 
-    def _frequent_words(self) -> dict[str, str]:
+    def _frequent_words(self) -> dict[str, Words]:
         """The labels that training asks about, without the rarest where there are very many."""
         words, frequencies = self._train_words(), self.cfg["frequencies"]
         often = set(sorted(words, key=lambda label: -frequencies.get(label, 0))[:_TOKENIZER_LABELS])
@@ -385,7 +409,7 @@ class PaDeLLMNER(TrainablePipe):
         # A label draw may leave nothing to ask about a text.
         return [tree for tree in trees if tree.weight]
 
-    def _cut(self, examples: Sequence[Example], words: Mapping[str, str]) -> list[GoldParts]:
+    def _cut(self, examples: Sequence[Example], words: Mapping[str, Words]) -> list[GoldParts]:
         """The texts of some examples with their gold mentions, those that are too long in windows."""
         windowing = self._windowing_for(shim_of(self.model).lm, words)
         key = self.options.spans_key
@@ -406,10 +430,10 @@ class PaDeLLMNER(TrainablePipe):
             warnings.warn(Warnings.W011.format(count=len(lost), mentions=mentions, example=example), stacklevel=5)
         return cut
 
-    def _train_words(self) -> dict[str, str]:
+    def _train_words(self) -> dict[str, Words]:
         """The labels that training may ask about, with their words."""
         drawn = self.cfg["train_labels"]
-        return self._words_of(self.cfg["labels"] if drawn is None else drawn)
+        return words_of(self.cfg["labels"] if drawn is None else drawn, self.scheme)
 
     def _tree(self, text: Text, gold: Sequence[Mention], pool: LabelPool) -> TargetTree:
         lm, draw = shim_of(self.model).lm, self.options.label_draw
@@ -424,7 +448,7 @@ class PaDeLLMNER(TrainablePipe):
             text_weight=self.options.text_weight,
             count_weight=self.options.count_weight,
             max_positions=lm.max_positions,
-            copy_task=draw_copy_task(*text) if random.random() < self.options.copy_share else None,
+            copy_task=draw_copy_task(text.string, text.borders) if random.random() < self.options.copy_share else None,
         )
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
@@ -432,6 +456,10 @@ class PaDeLLMNER(TrainablePipe):
         return super().score(examples, **{"spans_key": self.options.spans_key, **kwargs})
 
     # Saving and loading
+
+    def _take_over(self, cfg: dict[str, Any]) -> None:
+        # A pipe that was saved before there were calibrations has none.
+        self.cfg.update({"calibration": None, **cfg})
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Everything in one message; for models over 4 GiB use `to_disk`.
@@ -447,7 +475,7 @@ class PaDeLLMNER(TrainablePipe):
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "PaDeLLMNER":
         parts: dict[str, Callable[[bytes], Any]] = {
-            "cfg": lambda data: self.cfg.update(srsly.json_loads(data)),
+            "cfg": lambda data: self._take_over(srsly.json_loads(data)),
             "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
             "model": shim_of(self.model).from_bytes,
         }
@@ -472,7 +500,7 @@ class PaDeLLMNER(TrainablePipe):
         RAISES (ValueError): P027 if a part of the model is missing or broken.
         """
         parts: dict[str, Callable[[Path], Any]] = {
-            "cfg": lambda place: self.cfg.update(srsly.read_json(place)),
+            "cfg": lambda place: self._take_over(srsly.read_json(place)),
             "vocab": lambda place: self.vocab.from_disk(place, exclude=exclude),
             "model": shim_of(self.model).from_disk,
         }

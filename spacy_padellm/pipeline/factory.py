@@ -45,6 +45,8 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "text_weight": 0.0,
     "count_weight": 1.0,
     "save_io": False,
+    "threshold": 0.0,
+    "labels_from_context": None,
     "scorer": {"@scorers": "spacy-padellm.ner_scorer.v1"},
 }
 
@@ -83,6 +85,8 @@ def make_padellm_ner(
     text_weight: float,
     count_weight: float,
     save_io: bool,
+    threshold: float,
+    labels_from_context: str | None,
     scorer: Callable | None,
 ) -> "PaDeLLMNER":
     """Named entity recognition with a causal LM that decodes all mentions of a text in parallel.
@@ -132,6 +136,11 @@ def make_padellm_ner(
         for a decoder that still has to learn the language of the texts.
     count_weight (float): What each piece of a count weighs in the loss beside one of a marker or a mention.
     save_io (bool): Keep questions and answers in `doc.user_data["llm_io"][name]`.
+    threshold (float): How sure a mention must be, from 0 to 1, to become a span: the probability of its count times
+        that of its pieces, turned into how often such mentions are right where the pipe was calibrated. A label may
+        have a threshold of its own. What is left out stands in `attrs["below_threshold"]` of the span group.
+    labels_from_context (str | None): The key under which contexts of `nlp.pipe(as_tuples=True)` hold the labels of
+        their documents; None not to look there. A document's own `doc._.padellm_labels` goes before it.
     scorer (Callable | None): Scores the pipe.
     RETURNS (PaDeLLMNER): The pipe, without weights until it is initialised or loaded.
     """
@@ -163,5 +172,7 @@ def make_padellm_ner(
         text_weight=text_weight,
         count_weight=count_weight,
         save_io=save_io,
+        threshold=threshold,
+        labels_from_context=labels_from_context,
     )
     return PaDeLLMNER(nlp.vocab, model, name, scheme=scheme, options=options, scorer=scorer)

@@ -41,6 +41,8 @@ class Options:
     text_weight: float
     count_weight: float
     save_io: bool
+    threshold: float
+    labels_from_context: str | None
 
     def __post_init__(self) -> None:
         check_whole("max_answer", self.max_answer)
@@ -60,6 +62,7 @@ class Options:
         check_number("copy_share", self.copy_share, most=1.0)
         check_number("text_weight", self.text_weight)
         check_number("count_weight", self.count_weight)
+        check_number("threshold", self.threshold, most=1.0)
 
     def decoding(self) -> Decoding:
         """How answers are decoded."""

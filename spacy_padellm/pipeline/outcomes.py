@@ -24,10 +24,15 @@ def mentions_of(doc: Doc, spans_key: str) -> tuple[Found, ...]:
     if spans_key not in doc.spans:
         return entities_of(doc)
     group = doc.spans[spans_key]
-    scores, ordinals = (_per_span(group, name) for name in ("scores", "ordinals"))
+    scores, ordinals, confidences = (_per_span(group, name) for name in ("scores", "ordinals", "confidences"))
     return _distinct(
-        _found(span, None if score is None else float(score), None if ordinal is None else int(ordinal))
-        for span, score, ordinal in zip(group, scores, ordinals, strict=True)
+        _found(
+            span,
+            None if score is None else float(score),
+            None if ordinal is None else int(ordinal),
+            None if confidence is None else float(confidence),
+        )
+        for span, score, ordinal, confidence in zip(group, scores, ordinals, confidences, strict=True)
     )
 
 
@@ -45,7 +50,26 @@ def said_in(doc: Doc, spans_key: str) -> Said | None:
         tuple(Mention(label, string, ordinal) for label, string, ordinal in attrs.get(name, ()))
         for name in ("unplaced", "surplus")
     )
-    return Said(dict(attrs["counts"]), unplaced, surplus)
+    below = tuple(
+        Found(start, end, label, score, confidence=confidence)
+        for start, end, label, confidence, score, _ in _below(doc.spans[spans_key])
+    )
+    return Said(dict(attrs["counts"]), unplaced, surplus, below)
+
+
+def answered_in(doc: Doc, spans_key: str) -> list[tuple[Found, float]]:
+    """The mentions that a padellm_ner pipe answered and placed, be they sure enough or not, each with the probability
+    of its count times that of its pieces."""
+    group = doc.spans[spans_key]
+    both = zip(group.attrs["scores"], group.attrs["count_scores"], strict=True)
+    joint = [float(score) * float(count) for score, count in both]
+    found = [(_found(span), probability) for span, probability in zip(group, joint, strict=True)]
+    below = ((Found(start, end, label), score * count) for start, end, label, _, score, count in _below(group))
+    return [*found, *below]
+
+
+def _below(group: SpanGroup) -> list[Any]:
+    return group.attrs.get("below_threshold", [])
 
 
 def outcome_of(gold: Sequence[Doc], predicted: Iterable[Doc], spans_key: str = "sc") -> Outcome:
@@ -72,8 +96,10 @@ def _finds(nlp: Language, name: str) -> bool:
     return not {"doc.ents", "doc.spans"}.isdisjoint(nlp.get_pipe_meta(name).assigns)
 
 
-def _found(span: Span, score: float | None = None, ordinal: int | None = None) -> Found:
-    return Found(span.start_char, span.end_char, span.label_, score, ordinal)
+def _found(
+    span: Span, score: float | None = None, ordinal: int | None = None, confidence: float | None = None
+) -> Found:
+    return Found(span.start_char, span.end_char, span.label_, score, ordinal, confidence)
 
 
 def _distinct(found: Iterable[Found]) -> tuple[Found, ...]:

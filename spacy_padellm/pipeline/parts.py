@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from spacy.tokens import Doc
 
 from spacy_padellm.backends.local import Text
 from spacy_padellm.errors import Warnings
-from spacy_padellm.pipeline.annotate import Annotation
-from spacy_padellm.pipeline.examples import is_blank, sentence_starts, text_of
+from spacy_padellm.pipeline.annotate import Annotation, judged
+from spacy_padellm.pipeline.asking import Asking
+from spacy_padellm.pipeline.confidence import Bar
+from spacy_padellm.pipeline.examples import sentence_starts
 from spacy_padellm.pipeline.joined import join
 from spacy_padellm.pipeline.windows import Part, Windowing
-from spacy_padellm.types import Answered
+from spacy_padellm.types import Answered, Words
 
 Outcome = Annotation | Exception
 
@@ -48,6 +50,7 @@ class _Course:
     n_asked (int): Parts that were handed out.
     is_whole (bool): There are no others.
     failed (bool): One of them failed.
+    thresholds (Mapping[str, float]): Of its labels that have their own.
     windows (list[tuple[int, int]]): Their places, if there are several.
     found (dict[int, Annotation]): What was found in them, by their number.
     """
@@ -55,6 +58,7 @@ class _Course:
     n_asked: int = 0
     is_whole: bool = False
     failed: bool = False
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     windows: list[tuple[int, int]] = field(default_factory=list)
     found: dict[int, Annotation] = field(default_factory=dict)
 
@@ -67,18 +71,27 @@ class Parts:
     """Hands out the parts of documents and puts together what comes back. A part is cut when it is asked for, so no
     more of a long document is on its way than the stream has room for.
 
-    windowing (Windowing): How documents are cut.
+    asking (Asking): What each document is asked about.
+    windowing_for (Callable): How documents are cut that are asked about some labels.
     read (Callable): Turns the answers about a text into its annotation.
+    bar (Bar): What mentions must reach.
     tally (Tally): Counts the documents that are read in windows.
     """
 
     def __init__(
-        self, windowing: Windowing, read: Callable[[Text, Sequence[Answered]], Annotation], tally: Tally
+        self,
+        asking: Asking,
+        windowing_for: Callable[[Mapping[str, Words]], Windowing],
+        read: Callable[[Text, Sequence[Answered]], Annotation],
+        *,
+        bar: Bar,
+        tally: Tally,
     ) -> None:
-        self._windowing = windowing
+        self._asking = asking
+        self._windowing_for = windowing_for
         self._read = read
+        self._bar = bar
         self._tally = tally
-        self._tally.limit = windowing.limit
         self._courses: dict[int, _Course] = {}
         self._asked: dict[int, tuple[int, int, Text | Exception | None]] = {}
         self._n_asked = 0
@@ -89,7 +102,7 @@ class Parts:
             course = self._courses[number] = _Course()
             self._tally.seen += 1
             try:
-                for part in self._parts(doc):
+                for part in self._parts(doc, course):
                     self._note(number, course, part)
                     yield part.text
                     if course.failed:
@@ -121,13 +134,17 @@ class Parts:
             del self._courses[document]
             self._tally.documents += bool(course.windows)
             self._tally.windows += len(course.windows)
-            yield document, course.annotation()
+            yield document, judged(course.annotation(), self._bar.for_labels(course.thresholds))
 
-    def _parts(self, doc: Doc) -> Iterator[Part]:
-        if is_blank(doc):
+    def _parts(self, doc: Doc, course: _Course) -> Iterator[Part]:
+        asked = self._asking.asked(doc)
+        if asked is None:
             yield Part(None)
-        else:
-            yield from self._windowing.parts(text_of(doc), sentence_starts(doc))
+            return
+        course.thresholds = asked.labels.thresholds
+        windowing = self._windowing_for(asked.labels.words)
+        self._tally.limit = windowing.limit
+        yield from windowing.parts(asked.text, sentence_starts(doc))
 
     def _note(self, number: int, course: _Course, part: Part, error: Exception | None = None) -> None:
         self._asked[self._n_asked] = (number, course.n_asked, error or part.text)

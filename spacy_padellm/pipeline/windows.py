@@ -14,7 +14,7 @@ from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors
 from spacy_padellm.pipeline.options import Options
 from spacy_padellm.spans.windows import Measured, cut
-from spacy_padellm.types import Mention, Scheme
+from spacy_padellm.types import Mention, Scheme, Words
 
 _ANSWER_SHARE = 4
 """Of a small model's positions an answer gets one in so many, even if it may have more pieces."""
@@ -55,7 +55,7 @@ class Windowing:
     strict: bool
 
     @classmethod
-    def of(cls, lm: LanguageModel, scheme: Scheme, words: Mapping[str, str], options: Options) -> Windowing:
+    def of(cls, lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], options: Options) -> Windowing:
         """What a model, a scheme's questions about some labels and the settings leave for a text."""
         if options.strict:
             return cls(lm.pieces, options.window, 0, strict=True)
@@ -90,7 +90,7 @@ class Windowing:
         for window in cut(measured, limit=limit, overlap=self.overlap):
             start, end = text.borders[window.start][0], text.borders[window.stop - 1][1]
             borders = [(one - start, other - start) for one, other in text.borders[window.start : window.stop]]
-            part = Text(text.string[start:end], borders)
+            part = text._replace(string=text.string[start:end], borders=borders)
             yield Part(part, (start, end), is_last=window.stop == len(text.borders))
 
     def _measured(self, text: Text, sentences: Sequence[int], piece_ends: Sequence[int]) -> Measured:
@@ -109,7 +109,7 @@ class Windowing:
         )
 
 
-def text_room(lm: LanguageModel, scheme: Scheme, words: Mapping[str, str], *, max_answer: int) -> int:
+def text_room(lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], *, max_answer: int) -> int:
     """The pieces that a text may have if the longest question about it and what is answered behind it are to fit.
 
     An answer is given `max_answer` pieces, or a quarter of the model's positions if that is less. One with a form may

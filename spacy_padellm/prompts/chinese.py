@@ -55,4 +55,8 @@ def build_chinese_prompt_v1(*, label_words: dict[str, str] | None = None, repeat
         after_marked="\n\n<标注文本>",
         label_words={**LABEL_WORDS, **(label_words or {})},
         repeat_text=repeat_text,
+        before_description="：",
+        before_examples="（例如：",
+        between_examples="、",
+        after_examples="）",
     )

@@ -12,6 +12,7 @@ def build_compact_prompt_v1(*, label_words: dict[str, str] | None = None, repeat
         mention      "#{k}:"         "#" begins no count, so that it can end one; ":" ends the ordinal, which would
                                      otherwise run into a mention that begins with a digit
         other schemes  "{label}="  "{label}, {label}->"  "{label}, {label}=>"
+        a label that is explained  "{label} - {description} ({example}, {example}):"
 
     With hundreds of labels the paper's question about a label is most of what is computed: this one is the label's
     words and one piece.
@@ -37,4 +38,6 @@ def build_compact_prompt_v1(*, label_words: dict[str, str] | None = None, repeat
         after_marked="=>",
         label_words=dict(label_words or {}),
         repeat_text=repeat_text,
+        before_description=" - ",
+        before_examples=" (",
     )

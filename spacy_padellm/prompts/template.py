@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from spacy_padellm.types import Wording, Words, plain_words
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -24,6 +26,11 @@ class Prompt:
     label_words (Mapping[str, str]): Words in the prompt for label names; a label that is not listed stands for itself.
     repeat_text (int): How often the text stands in the trunk. A decoder reads from left to right, so only a second
         reading lets a word see what comes after it; every question shares the cost.
+    before_description (str): What stands between the words of a label and its description, where it has one.
+    before_examples, between_examples, after_examples (str): Around and between the examples of a label, where it has
+        any; they follow the description.
+    between_explained (str): In place of `between_labels` where a label has a description or examples, whose own commas
+        would run into those between labels.
     """
 
     before_text: str
@@ -39,6 +46,11 @@ class Prompt:
     after_marked: str
     label_words: Mapping[str, str] = field(default_factory=dict)
     repeat_text: int = 1
+    before_description: str = ": "
+    before_examples: str = " (e.g. "
+    between_examples: str = ", "
+    after_examples: str = ")"
+    between_explained: str = "\n"
 
     def trunk(self, text: str) -> tuple[str, ...]:
         """The segments in front of every question about `text`. The text is a segment of its own, so its pieces do
@@ -49,17 +61,33 @@ class Prompt:
         """The words that stand for a label's name in the prompt."""
         return self.label_words.get(label, label)
 
-    def ask_label(self, words: str) -> str:
-        return f"{self.before_label}{words}{self.after_label}"
+    def explain(self, words: Words) -> str:
+        """The words of a label in a question, with its description and examples where it has any."""
+        if not isinstance(words, Wording):
+            return words
+        described = f"{self.before_description}{words.description}" if words.description else ""
+        examples = self.between_examples.join(words.examples)
+        shown = f"{self.before_examples}{examples}{self.after_examples}" if examples else ""
+        return f"{words.words}{described}{shown}"
 
-    def ask_list(self, words: str) -> str:
-        return f"{self.before_label}{words}{self.after_listed}"
+    def _together(self, labels: Iterable[Words]) -> str:
+        """The start of a question about all labels."""
+        listed = list(labels)
+        explained = [self.explain(words) for words in listed]
+        plain = explained == [plain_words(words) for words in listed]
+        return f"{self.before_labels}{(self.between_labels if plain else self.between_explained).join(explained)}"
 
-    def ask_pairs(self, words: Iterable[str]) -> str:
-        return f"{self.before_labels}{self.between_labels.join(words)}{self.after_paired}"
+    def ask_label(self, words: Words) -> str:
+        return f"{self.before_label}{self.explain(words)}{self.after_label}"
 
-    def ask_marked(self, words: Iterable[str]) -> str:
-        return f"{self.before_labels}{self.between_labels.join(words)}{self.after_marked}"
+    def ask_list(self, words: Words) -> str:
+        return f"{self.before_label}{self.explain(words)}{self.after_listed}"
+
+    def ask_pairs(self, words: Iterable[Words]) -> str:
+        return f"{self._together(words)}{self.after_paired}"
+
+    def ask_marked(self, words: Iterable[Words]) -> str:
+        return f"{self._together(words)}{self.after_marked}"
 
     def ask_mention(self, ordinal: int) -> str:
         return f"{self.before_ordinal}{ordinal}{self.after_ordinal}"

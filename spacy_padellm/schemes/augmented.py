@@ -9,7 +9,7 @@ from spacy_padellm.schemes.alignment import Alignment
 from spacy_padellm.schemes.marked import MARKS, MarkedForm, read_marks
 from spacy_padellm.schemes.marks import distinct, escape, room
 from spacy_padellm.settings import check_whole
-from spacy_padellm.types import Answered, Branch, Mention, Reading
+from spacy_padellm.types import Answered, Branch, Mention, Reading, Words
 
 
 def nest(gold: Sequence[Mention], most: int) -> tuple[list[Mention], list[Mention]]:
@@ -60,7 +60,7 @@ class AutoRegAug:
     def words(self, label: str) -> str:
         return self.prompt.words(label)
 
-    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
+    def ask(self, labels: Mapping[str, Words], text: str = "") -> list[Branch]:
         if not labels:
             return []
         pairs = distinct(labels)

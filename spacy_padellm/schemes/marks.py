@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.types import Words, plain_words
 
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -18,17 +19,18 @@ def unescape(written: str) -> str:
     return _ESCAPED.sub(r"\1", written)
 
 
-def distinct(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Name and words of each label, where an answer names labels by their words.
+def distinct(labels: Mapping[str, Words]) -> tuple[tuple[str, str], ...]:
+    """Name and plain words of each label, where an answer names labels by their words.
 
     RAISES (ValueError): P017 if two labels have the same words, white space at the edges aside.
     """
     names: dict[str, str] = {}
-    for name, words in labels.items():
+    pairs = tuple((name, plain_words(words)) for name, words in labels.items())
+    for name, words in pairs:
         first = names.setdefault(words.strip(), name)
         if first != name:
             raise ValueError(Errors.P017.format(first=first, second=name, words=words))
-    return tuple(labels.items())
+    return pairs
 
 
 def room(*strings: str) -> int:

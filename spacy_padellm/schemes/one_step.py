@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.prompts.template import Prompt
 from spacy_padellm.schemes.marks import room
-from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State
+from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State, Words
 
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
@@ -87,7 +87,7 @@ class OneStep:
     def words(self, label: str) -> str:
         return self.prompt.words(label)
 
-    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
+    def ask(self, labels: Mapping[str, Words], text: str = "") -> list[Branch]:
         limit = room(text)
         return [
             Branch(self.prompt.ask_list(words), label, limit=limit, form=ListForm()) for label, words in labels.items()

@@ -8,7 +8,7 @@ from spacy_padellm.prompts.template import Prompt
 from spacy_padellm.schemes.distinct import distinct
 from spacy_padellm.schemes.second_look import Candidate, choose, surplus
 from spacy_padellm.settings import check_number, check_whole
-from spacy_padellm.types import Answered, Branch, Mention, Reading
+from spacy_padellm.types import Answered, Branch, Mention, Reading, Words
 
 _GUESSES = ("0", "1", "2")
 """The counts that most labels of most texts have."""
@@ -69,7 +69,7 @@ class PaDeLLM:
     def words(self, label: str) -> str:
         return self.prompt.words(label)
 
-    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
+    def ask(self, labels: Mapping[str, Words], text: str = "") -> list[Branch]:
         closer = self.prompt.ask_mention(1)
         # A model that has not learnt to count may write digits for ever; two pieces more than the highest count has
         # digits leave room for a blank in front and still show that the count is too high.

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from spacy_padellm.types import Scheme
+from spacy_padellm.types import Scheme, Words
 
 
-def prompt_segments(scheme: Scheme, labels: Mapping[str, str]) -> list[str]:
+def prompt_segments(scheme: Scheme, labels: Mapping[str, Words]) -> list[str]:
     """The segments that stand in most trees: around a text, the questions about labels and a few mentions.
 
     scheme (Scheme): Who asks.
-    labels (Mapping[str, str]): Name to words in the prompt.
+    labels (Mapping[str, Words]): Name to words in the prompt.
     RETURNS (list[str]): Each once.
     """
     branches = scheme.ask(labels)

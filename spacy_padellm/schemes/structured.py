@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spacy_padellm.prompts.template import Prompt
 from spacy_padellm.schemes.marks import distinct, escape, room, unescape
-from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State
+from spacy_padellm.types import Answered, Branch, Mention, Move, Reading, Segment, State, Words
 
 NONE = "NULL"
 """Stands for the mentions of a label that has none."""
@@ -99,13 +99,13 @@ class AutoRegStruct:
     def words(self, label: str) -> str:
         return self.prompt.words(label)
 
-    def ask(self, labels: Mapping[str, str], text: str = "") -> list[Branch]:
+    def ask(self, labels: Mapping[str, Words], text: str = "") -> list[Branch]:
         if not labels:
             return []
         pairs = distinct(labels)
         form = PairsForm(tuple(escape(words, _MARKS) for _, words in pairs))
         question = self.prompt.ask_pairs(labels.values())
-        return [Branch(question, limit=room(text, *labels.values()), form=form, labels=pairs)]
+        return [Branch(question, limit=room(text, *(words for _, words in pairs)), form=form, labels=pairs)]
 
     def follow(self, branch: Branch, answer: str) -> list[Branch]:
         return []

@@ -10,6 +10,7 @@ from typing import Literal
 
 from spacy_padellm.errors import Errors
 from spacy_padellm.settings import check_number, check_whole
+from spacy_padellm.types import Words
 
 Sampling = Literal["frequency", "uniform"]
 
@@ -18,12 +19,12 @@ class LabelPool:
     """The labels that training may ask about. Drawing from it costs as much as what is drawn, whatever its size: a
     corpus of open types has thousands of labels.
 
-    words (Mapping[str, str]): Name to words in the prompt, in the order asked.
+    words (Mapping[str, Words]): Name to words in the prompt, in the order asked.
     weights (Mapping[str, int]): What a label weighs when absent ones are drawn; one that is not named, or weighs
         nothing, weighs 1.
     """
 
-    def __init__(self, words: Mapping[str, str], weights: Mapping[str, int]) -> None:
+    def __init__(self, words: Mapping[str, Words], weights: Mapping[str, int]) -> None:
         self.words = dict(words)
         self._names = list(self.words)
         self._places = {name: place for place, name in enumerate(self._names)}
@@ -95,20 +96,20 @@ class LabelDraw:
             expected = '"frequency" or "uniform"'
             raise ValueError(Errors.P001.format(name="sampling", expected=expected, got=self.sampling))
 
-    def pool(self, words: Mapping[str, str], frequencies: Mapping[str, int]) -> LabelPool:
+    def pool(self, words: Mapping[str, Words], frequencies: Mapping[str, int]) -> LabelPool:
         """What this draws from.
 
-        words (Mapping[str, str]): Name to words in the prompt, in the order asked.
+        words (Mapping[str, Words]): Name to words in the prompt, in the order asked.
         frequencies (Mapping[str, int]): How many training texts have a label.
         """
         return LabelPool(words, frequencies if self.sampling == "frequency" else {})
 
-    def draw(self, labels: Iterable[str], pool: LabelPool) -> dict[str, str]:
+    def draw(self, labels: Iterable[str], pool: LabelPool) -> dict[str, Words]:
         """Draw what is asked about one text.
 
         labels (Iterable[str]): The labels that the text has; those that are not in the pool are never asked about.
         pool (LabelPool): What is drawn from.
-        RETURNS (dict[str, str]): Name to words of each label, in the order asked.
+        RETURNS (dict[str, Words]): Name to words of each label, in the order asked.
         """
         present = pool.ordered(labels)
         asked = [label for label in present if random.random() >= self.dropout]

@@ -14,7 +14,7 @@ from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.training.copying import CopyTask
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
-from spacy_padellm.types import Branch, Mention, Scheme
+from spacy_padellm.types import Branch, Mention, Scheme, Words
 
 Weighting = Literal["tree", "sequence"]
 
@@ -41,7 +41,7 @@ class TargetTree:
 
 def grow_gold(
     scheme: Scheme,
-    labels: Mapping[str, str],
+    labels: Mapping[str, Words],
     text: str,
     gold: Sequence[Mention],
     pieces: Pieces,
@@ -58,7 +58,7 @@ def grow_gold(
     PaDeLLM-NER (Lu et al., NeurIPS 2024), which found that leaving the markers out costs 4 F on GENIA.
 
     scheme (Scheme): Asks, follows and answers.
-    labels (Mapping[str, str]): Name to words in the prompt.
+    labels (Mapping[str, Words]): Name to words in the prompt.
     text (str): The text.
     gold (Sequence[Mention]): Its mentions in text order.
     pieces (Pieces): The tokenizer.

@@ -126,7 +126,7 @@ def test_a_trained_ner(data, tmp_path):
     nlp.to_disk(tmp_path / "ner")
     found = evaluate(tmp_path / "ner", data, samples=20)
     assert found["spans"]["f"] > 90
-    assert found["lost"] == {"unplaced": 0, "surplus": 0, "filled": 0}
+    assert found["lost"] == {"unplaced": 0, "surplus": 0, "below_threshold": 0, "filled": 0}
     assert found["spans"] == found["ents"]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_padellm.metrics.mistakes import CATEGORIES, FORMS, mistake_counts, mistakes
-from spacy_padellm.metrics.pairs import Pair
+from spacy_padellm.metrics.pairs import Pair, Said
 from tests.metrics.makers import TEXT, found, pair, said
 
 A, B = "A", "B"
@@ -208,3 +208,14 @@ def test_labels_boundaries_and_places_are_wrong_on_both_sides(sides):
         for one in found:
             if one.form == form:
                 assert any(other.side != one.side for other in found)
+
+
+def test_what_was_not_sure_enough_is_missed_by_the_threshold():
+    """Whatever the count: a rule left it out after the model had answered."""
+    below = found((8, 10, "A"), (14, 18, "B"))
+    both = pair([(0, 3, "A"), (8, 10, "A")], [(0, 3, "A", 1)], Said({"A": 3}, below=below))
+    (mistake,) = mistakes(both, both)
+    assert (mistake.side, mistake.form, mistake.category) == ("missed", "threshold", "threshold")
+    # Another label below the threshold at the same place is no reason.
+    (other,) = mistakes(pair([(0, 3, "A")], []), pair([(0, 3, "A")], [], Said({"A": 1}, below=found((0, 3, "B")))))
+    assert other.form == "mention"

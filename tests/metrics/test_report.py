@@ -20,13 +20,14 @@ SOME = flat(
 
 def test_without_intervals():
     figures = report(SOME, [A, B, "C"])
-    assert list(figures) == ["docs", "spans", "ents", "strings", "counts", "lost"]
+    assert list(figures) == ["docs", "spans", "ents", "strings", "counts", "lost", "reliability"]
     assert figures["docs"] == 3
     assert (figures["spans"]["right"], figures["spans"]["predicted"], figures["spans"]["gold"]) == (2, 4, 3)
     assert figures["strings"]["set"]["f"] == 50.0
     assert figures["strings"]["multiset"] == {"p": 33.33, "r": 66.67, "f": 44.44, "right": 2, "predicted": 6, "gold": 3}
     assert (figures["counts"]["all"], figures["counts"]["pairs"]) == (88.89, 9)
-    assert figures["lost"] == {"unplaced": 1, "surplus": 1, "filled": 0}
+    assert figures["lost"] == {"unplaced": 1, "surplus": 1, "below_threshold": 0, "filled": 0}
+    assert figures["reliability"] == {"confidence": None, "score": None}
     assert figures["spans"]["mistakes"]["false"]["categories"]["count_over"] == 1
     assert figures["spans"] == figures["ents"]
     assert "interval" not in json.dumps(figures)

@@ -154,15 +154,15 @@ def answering(monkeypatch: Any, script: Script | Callable[[str], Script]) -> Ite
 
     def fake(
         lm: object, scheme: Any, labels: dict[str, str], texts: Iterable[Any], **_: Any
-    ) -> Iterator[tuple[int, list[Answered]]]:
+    ) -> Iterator[tuple[int, list[Answered] | Exception]]:
         calls.append([])
         for number, text in enumerate(texts):
-            if text is None:
-                yield number, []
+            if text is None or isinstance(text, Exception):
+                yield number, text or []
                 continue
             calls[-1].append(text.string)
             lines = script(text.string) if callable(script) else script
-            waiting: list[Branch] = list(scheme.ask(labels, text.string))
+            waiting: list[Branch] = list(scheme.ask(labels if text.labels is None else text.labels, text.string))
             done: list[Answered] = []
             while waiting:
                 branch = waiting.pop(0)

@@ -41,7 +41,7 @@ def test_mentions_of_a_group():
 
 def test_entities_where_there_is_no_group():
     doc = doc_with("Ann sat", ents=[(0, 1, "A")])
-    assert [tuple(one) for one in mentions_of(doc, "sc")] == [(0, 3, "A", None, None)]
+    assert [tuple(one) for one in mentions_of(doc, "sc")] == [(0, 3, "A", None, None, None)]
     assert mentions_of(doc_with("Ann sat", ents=[(0, 1, "A")], group=[]), "sc") == ()
     assert mentions_of(doc, "other") == entities_of(doc)
 
@@ -102,9 +102,9 @@ def answered():
 
 def test_what_was_answered_stands_beside_the_spans(answered):
     assert mentions_of(answered, "sc") == (
-        Found(0, 4, "movie", 0.5, 1),
-        Found(8, 13, "city", 0.5, 1),
-        Found(22, 27, "city", 0.5, 0),
+        Found(0, 4, "movie", 0.5, 1, 0.375),
+        Found(8, 13, "city", 0.5, 1, 0.375),
+        Found(22, 27, "city", 0.5, 0, 0.375),
     )
     assert said_in(answered, "sc") == Said(
         {"city": 1, "movie": 3}, (Mention("movie", "Jaws 2", 2),), (Mention("movie", "Jaws", 3),)

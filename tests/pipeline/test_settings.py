@@ -44,6 +44,8 @@ WRONG: dict[str, list[Any]] = {
     "text_weight": ["heavy", None],
     "count_weight": ["heavy", None],
     "save_io": ["yes", 1],
+    "threshold": ["high", None],
+    "labels_from_context": [3, True],
     "scorer": [3, "ner"],
 }
 

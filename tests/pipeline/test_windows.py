@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
@@ -18,6 +19,7 @@ from spacy_padellm.backends import local
 from spacy_padellm.backends.local import Text
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline import component
+from spacy_padellm.pipeline.labels import words_of
 from spacy_padellm.pipeline.windows import Windowing, text_room
 from spacy_padellm.types import Answer, Answered, Branch, Finish, Mention, Scheme
 from tests.pipeline.makers import DATA, TEXTS, Found, blank, entities, examples, ours, scores, spans
@@ -62,6 +64,11 @@ def gold_of(text: str) -> list[Mention]:
 
 def gold_spans(text: str) -> Found:
     return [(one.start, one.start + len(one.string), one.label) for one in gold_of(text) if one.start is not None]
+
+
+def asked(pipe: Any) -> Any:
+    """The words of a pipe's labels."""
+    return words_of(pipe.cfg["labels"], pipe.scheme)
 
 
 def fresh(nlp_of: Callable[..., Language] = blank, **settings: Any) -> Language:
@@ -237,6 +244,37 @@ def test_order_and_annotations_do_not_depend_on_the_batch(trained: Callable[...,
 
 
 @told_of_windows
+@pytest.mark.filterwarnings("ignore:.*W001")
+def test_a_document_with_labels_of_its_own_is_asked_about_them_in_every_window(trained: Callable[..., Language]):
+    """Its neighbours, long or short, are asked about the pipe's."""
+    nlp = trained(window=12)
+    texts = ["Show me Jaws in Paris " * 12, TEXTS[0], "Paris Paris and Jaws " * 5]
+    expected = [spans(nlp(text)) for text in texts]
+    assert {label for *_, label in expected[0]} == {"city", "movie"}
+    docs = [nlp.make_doc(text) for text in texts]
+    docs[0]._.padellm_labels = ["city"]
+    found = list(ours(nlp).pipe(docs, batch_size=4))
+    assert [spans(doc) for doc in found[1:]] == expected[1:]
+    assert {label for *_, label in spans(found[0])} == {"city"}
+    assert found[0].spans["sc"].attrs["windows"] == nlp(texts[0]).spans["sc"].attrs["windows"]
+
+
+@told_of_windows
+@pytest.mark.filterwarnings("ignore:.*W001")
+def test_thresholds_hold_for_a_document_read_in_windows(trained: Callable[..., Language]):
+    """They are judged where windows have been put together: nothing is below twice, and nothing is lost."""
+    text = "Show me Jaws in Paris " * 12
+    attrs = trained(window=12)(text).spans["sc"].attrs
+    level = float(np.median(attrs["confidences"]))
+    some = trained(window=12, threshold=level)(text).spans["sc"]
+    below = [row[:3] for row in some.attrs["below_threshold"]]
+    places = [[span.start_char, span.end_char, span.label_] for span in some]
+    everything = [[span.start_char, span.end_char, span.label_] for span in trained(window=12)(text).spans["sc"]]
+    assert below and places and sorted(below + places) == sorted(everything)
+    assert min(some.attrs["confidences"]) >= level > max(row[3] for row in some.attrs["below_threshold"])
+
+
+@told_of_windows
 def test_a_long_document_does_not_keep_short_ones(perfect: Perfect):
     docs = [document(10), document(1000), document(10), document(600)]
     expected = [gold_spans(doc.text) for doc in docs]
@@ -335,7 +373,7 @@ def test_by_default_the_longest_question_and_answer_have_room(name: str):
     """A text as long as a window is asked about and answered without P023, and one piece more is windowed."""
     nlp = fresh(scheme=block(name), max_answer=40)
     lm, pipe = shim_of(ours(nlp).model).lm, ours(nlp)
-    words = pipe._label_words()
+    words = asked(pipe)
     room = text_room(lm, pipe.scheme, words, max_answer=40)
     assert Windowing.of(lm, pipe.scheme, words, pipe.options).limit == room
     assert 40 < room < lm.max_positions
@@ -348,7 +386,7 @@ def test_by_default_the_longest_question_and_answer_have_room(name: str):
 
 def test_a_window_is_no_larger_than_the_model_has_room_for(trained: Callable[..., Language]):
     pipes = [ours(trained(window=window)) for window in (None, 100_000, 30)]
-    limits = [Windowing.of(shim_of(p.model).lm, p.scheme, p._label_words(), p.options).limit for p in pipes]
+    limits = [Windowing.of(shim_of(p.model).lm, p.scheme, asked(p), p.options).limit for p in pipes]
     assert limits[0] == limits[1]
     assert limits[2] == 30
 
@@ -358,9 +396,9 @@ def test_room_follows_the_labels(trained: Callable[..., Language]):
     """The longest question counts, and it is looked at anew when labels change."""
     nlp = trained()
     pipe, lm = ours(nlp), shim_of(ours(nlp).model).lm
-    before = pipe._windowing_for(lm, pipe._label_words()).limit
+    before = pipe._windowing_for(lm, asked(pipe)).limit
     pipe.set_labels(["city", "a label with a good many words"])
-    after = pipe._windowing_for(lm, pipe._label_words()).limit
+    after = pipe._windowing_for(lm, asked(pipe)).limit
     assert before is not None and after is not None and after < before
 
 
@@ -370,7 +408,7 @@ def test_room_is_shared_by_the_repeats_of_a_text(repeat: int):
     prompt = {"@misc": "spacy-padellm.EnglishPrompt.v1", "repeat_text": repeat}
     nlp = fresh(scheme={"@misc": "spacy-padellm.PaDeLLM.v1", "prompt": prompt})
     pipe, lm = ours(nlp), shim_of(ours(nlp).model).lm
-    room = text_room(lm, pipe.scheme, pipe._label_words(), max_answer=128)
+    room = text_room(lm, pipe.scheme, asked(pipe), max_answer=128)
     assert 150 / repeat < room < 200 / repeat
 
 

@@ -127,6 +127,12 @@ def test_convert_reads_a_folder_of_assets(project, tmp_path):
     done = run(project, "convert", "mine", tmp_path, tmp_path / "mine_out", "--lang", "de")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "mine_out" / "labels.json").read_text()) == {"LOC": "LOC"}
+    given = {"LOC": {"description": "a place"}, "PER": {"words": "person"}, "ORG": None}
+    (folder / "labels.json").write_text(json.dumps(given))
+    done = run(project, "convert", "mine", tmp_path, tmp_path / "mine_out", "--lang", "de")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = {"LOC": {"description": "a place"}, "PER": "person", "ORG": "ORG"}
+    assert json.loads((tmp_path / "mine_out" / "labels.json").read_text()) == kept
     (folder / "labels.json").write_text('[" "]')
     assert "[P015]" in run(project, "convert", "mine", tmp_path, tmp_path / "mine_out").stdout
 
@@ -151,7 +157,7 @@ def test_zero_shot_tells_labels_of_training_from_others(scripts, stand_in, monke
         Record("Where is Ann", (Gold(9, 12, "movie_name"),)),
         Record("a cinema in Bonn", (Gold(2, 8, "object_location_type"), Gold(12, 16, "city"))),
     )
-    labels = {"movie_name": "Movie name", "object_location_type": "type of place"}
+    labels = {"movie_name": {"words": "Movie name", "colour": "red"}, "object_location_type": "type of place"}
     found = zero_shot.evaluate(stand_in, gold, labels=labels, trained=["movie name", "town"])
     assert asked == [labels]
     # The stand-in's nested mention has an empty label. Where, Ann and Bonn are called movies.
@@ -168,11 +174,12 @@ def test_zero_shot_tells_labels_of_training_from_others(scripts, stand_in, monke
 def test_zero_shot_takes_what_was_said_apart(scripts):
     from zero_shot import only
 
-    said = Said({"A": 2, "B": 1}, (Mention("A", "x"), Mention("B", "y")), (Mention("B", "z"),))
+    below = (Found(0, 3, "A"), Found(1, 3, "B"))
+    said = Said({"A": 2, "B": 1}, (Mention("A", "x"), Mention("B", "y")), (Mention("B", "z"),), below)
     pair = Pair("Ann", (Found(0, 3, "A"), Found(0, 3, "B")), (Found(0, 3, "B"),), said)
     (part,) = only(Outcome((pair,), (replace(pair, said=None),)), ["B"]).spans
     assert part == Pair(
-        "Ann", (Found(0, 3, "B"),), (Found(0, 3, "B"),), Said({"B": 1}, said.unplaced[1:], said.surplus)
+        "Ann", (Found(0, 3, "B"),), (Found(0, 3, "B"),), Said({"B": 1}, said.unplaced[1:], said.surplus, below[1:])
     )
 
 
@@ -210,7 +217,18 @@ def test_evaluate_and_visualize_run_on_any_pipeline(project, corpus, ruler):
     assert metrics["speed"]["docs"] == 10
     assert metrics["speed"]["docs_per_second"] > 0
     assert metrics["spans"]["gold"] == 16
-    assert set(metrics) == {"docs", "spans", "ents", "strings", "counts", "lost", "bootstrap", "unseen", "speed"}
+    assert set(metrics) == {
+        "docs",
+        "spans",
+        "ents",
+        "strings",
+        "counts",
+        "lost",
+        "reliability",
+        "bootstrap",
+        "unseen",
+        "speed",
+    }
     assert {"all", "nonzero", "pairs", "nonzero_pairs", "by_gold", "interval"} <= set(metrics["counts"])
     done = run(project, "visualize", ruler, corpus / "test.spacy", "v/a.html", "--title", "<ten>")
     assert done.returncode == 0, done.stderr
@@ -298,6 +316,23 @@ def test_page_shows_scores_of_a_pipeline(scripts, stand_in):
     gold = docs_of(stand_in, Record("Where is Ann", (Gold(9, 12, "movie_name"),)))
     html = page(outcome_of(gold, stand_in.pipe(doc.text for doc in gold)).spans, title="t")
     assert "0.75" in html and "0.25" in html
+
+
+def test_page_draws_labels_in_their_own_colours(scripts):
+    from visualize import chosen_colors, page
+
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("padellm_ner")
+    pipe.set_labels({"<A>": {"colour": "#123456"}, "B": None})
+    chosen = chosen_colors(nlp)
+    assert chosen["<A>"] == "#123456"
+    html = page(
+        [Pair("Ann sat", (Found(0, 3, "<A>"),), (Found(0, 3, "B"), Found(4, 7, "C")))], title="t", chosen=chosen
+    )
+    assert "#123456" in html and chosen["B"] in html
+    # A label that no pipe has gets a colour all the same.
+    assert html.count('style="background: #') == 3
+    assert chosen_colors(spacy.blank("en")) == {}
 
 
 TINY = {

@@ -6,6 +6,7 @@ from spacy_padellm.prompts.chinese import LABEL_WORDS, build_chinese_prompt_v1
 from spacy_padellm.prompts.compact import build_compact_prompt_v1
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.prompts.template import Prompt
+from spacy_padellm.types import Wording
 
 
 def test_english():
@@ -85,3 +86,41 @@ def test_a_prompt_of_ones_own():
     prompt = Prompt("<", ">", "[", "]", "{", "}", "/", "(", "+", ")", "*")
     assert (prompt.trunk("t"), prompt.ask_label("l"), prompt.ask_mention(3)) == (("<", "t", ">"), "[l]", "{3}")
     assert (prompt.ask_list("l"), prompt.ask_pairs(["l", "m"]), prompt.ask_marked(["l"])) == ("[l/", "(l+m)", "(l*")
+
+
+# Labels that are explained
+
+FULL = Wording("person", "somebody with a name", ("Ada", "Hugo"))
+
+
+@pytest.mark.parametrize(
+    ("build", "explained"),
+    [
+        (build_english_prompt_v1, "person: somebody with a name (e.g. Ada, Hugo)"),
+        (build_chinese_prompt_v1, "person：somebody with a name（例如：Ada、Hugo）"),
+        (build_compact_prompt_v1, "person - somebody with a name (Ada, Hugo)"),
+    ],
+)
+def test_a_label_with_description_and_examples(build, explained):
+    prompt = build()
+    assert prompt.explain(FULL) == explained
+    assert prompt.ask_label(FULL) == prompt.ask_label(explained)
+    assert prompt.ask_list(FULL) == prompt.ask_list(explained)
+    # Commas of a description would run into those between labels.
+    for ask in (prompt.ask_pairs, prompt.ask_marked):
+        assert ask([FULL, "place"]) == ask([f"{explained}\nplace"])
+
+
+def test_a_label_with_one_of_them():
+    prompt = build_english_prompt_v1()
+    assert prompt.explain(Wording("person", "somebody")) == "person: somebody"
+    assert prompt.explain(Wording("person", examples=("Ada",))) == "person (e.g. Ada)"
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_label_with_neither_is_asked_as_its_words_are(build):
+    prompt = build()
+    assert prompt.explain(Wording("person")) == "person"
+    for ask in (prompt.ask_pairs, prompt.ask_marked):
+        assert ask([Wording("person"), "place"]) == ask(["person", "place"])
+    assert prompt.ask_label(Wording("person")) == prompt.ask_label("person")
