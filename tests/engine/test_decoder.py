@@ -4,14 +4,16 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from spacy_padellm.engine.constraint import CopyConstraint
 from spacy_padellm.engine.decoder import Counters, Decoding, decode
 from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.form import FormConstraint
-from spacy_padellm.engine.growth import Request
+from spacy_padellm.engine.growth import Growth, Request
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.prompts.english import build_english_prompt_v1
@@ -287,6 +289,35 @@ def test_a_trained_model_counts_and_copies(tokenizer):
                 assert answer.text == SCHEME.answer(branch, gold)
                 opens = not branch.ordinal and answer.text != "0"
                 assert answer.finish is (Finish.FOLLOWED if opens else Finish.END)
+
+
+@pytest.mark.parametrize("constrain", [True, False])
+def test_what_copies_are_held_to_is_made_while_a_device_computes(monkeypatch, constrain):
+    """On a GPU, once a document and before anything is asked for; where answers cannot open questions, not at all."""
+    made: list[str] = []
+    inner = CopyConstraint.__init__
+
+    def init(self: CopyConstraint, text: str, *rest: Any) -> None:
+        made.append(text)
+        inner(self, text, *rest)
+
+    monkeypatch.setattr(CopyConstraint, "__init__", init)
+    text, scheme = GOLD[0][0], PaDeLLM(build_english_prompt_v1())
+    opening = Request(text, scheme.trunk(text), scheme.ask(LABELS, text), scheme.follow, borders_of(text))
+    for request in (opening, request_for(text)):
+        growth = Growth(
+            request,
+            pieces_of("gpt2"),
+            slot=0,
+            max_positions=512,
+            max_answer=9,
+            constrain=constrain,
+            drafting=Drafting(),
+        )
+        assert not made[1:]
+        growth.prepare()
+        growth.prepare()
+    assert made == ([text] if constrain else [])
 
 
 def test_free_answers_stop_at_the_limit():
