@@ -138,11 +138,13 @@ def test_settings_that_transformers_does_not_have_p001(base: Path, settings: dic
 
 
 def test_without_its_package_it_says_what_to_install_p001(base: Path, monkeypatch: pytest.MonkeyPatch):
-    def missing(package: str) -> str:
-        raise PackageNotFoundError(package)
+    """transformers 4.53 looks the package up when it makes the settings."""
+
+    def missing(settings: dict[str, Any]) -> object:
+        raise PackageNotFoundError("bitsandbytes")
 
     nlp = blank(causal_lm(base, quantization=FOUR))
-    monkeypatch.setattr("importlib.metadata.version", missing)
+    monkeypatch.setattr("transformers.quantizers.auto.AutoQuantizationConfig.from_dict", missing)
     with pytest.raises(
         ValueError, match=r"\[P001\] Setting 'quantization'.*spacy-padellm\[quantization\].*bitsandbytes"
     ):
