@@ -176,7 +176,7 @@ def _step(
     logits = lm.step(stretches, places, store=store, compiled=compiled)
     if lm.device.type != "cpu":
         # The device is busy; what its answers will be held to can be made meanwhile.
-        for growth in dict.fromkeys(growth for growth, _ in awaited):
+        for growth in fed:
             growth.prepare()
     if awaited:
         for (growth, growing), (best, *others) in zip(awaited, _choose(logits, awaited), strict=True):

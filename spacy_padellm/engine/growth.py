@@ -93,10 +93,11 @@ class Growth:
         self._largest = 0
         self._at_once = at_once or max(1, len(request.branches))
         self._unasked = deque(request.branches)
-        for branch in request.branches:
-            self._fits(self._trunk, len(pieces.question(branch.question)), optional=False)
         self._given: list[list[Given]] = []
         self._ask_next()
+        # Those asked later are refused now, before anything is fed.
+        for branch in self._unasked:
+            self._fits(self._trunk, len(pieces.question(branch.question)), optional=False)
 
     @property
     def done(self) -> bool:

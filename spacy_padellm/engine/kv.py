@@ -48,19 +48,29 @@ class KVStore:
         key, value (Tensor): [N, Hkv, d].
         length (int): Number of places anyone will look at.
         run (Run | None): The same places, where they are one run of one slot: that needs no index.
-        RETURNS (tuple[Tensor, Tensor]): Keys and values of all slots, [n_slots, Hkv, length, d], views.
+        RETURNS (tuple[Tensor, Tensor]): Keys and values of all slots that are looked at, [n_viewed, Hkv, length, d],
+            views.
         """
+        keys, values = self._with_room(layer, key, value, length)
+        put(keys, key, slots, places, run)
+        put(values, value, slots, places, run)
+        return keys[: self.n_viewed, :, :length], values[: self.n_viewed, :, :length]
+
+    @property
+    def n_viewed(self) -> int:
+        """Slots that are looked at."""
+        return self.n_slots
+
+    def _with_room(self, layer: int, key: Tensor, value: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """A layer's tensors, with room for `length` places of every slot in use."""
         if layer not in self._layers:
             shape = (self.n_slots, key.shape[1], length, key.shape[2])
             self._layers[layer] = (key.new_zeros(shape), value.new_zeros((*shape[:3], value.shape[2])))
         keys, values = self._layers[layer]
         size = _grown(keys, self.n_slots, length)
         if size != (keys.shape[0], keys.shape[2]):
-            keys, values = (_sized(keys, *size), _sized(values, *size))
-            self._layers[layer] = (keys, values)
-        put(keys, key, slots, places, run)
-        put(values, value, slots, places, run)
-        return keys[: self.n_slots, :, :length], values[: self.n_slots, :, :length]
+            self._layers[layer] = (_sized(keys, *size), _sized(values, *size))
+        return self._layers[layer]
 
     def join(self) -> int:
         """RETURNS (int): The slot of one more document. What an earlier one left in it stays until it is written over;

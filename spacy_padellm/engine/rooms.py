@@ -10,7 +10,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from spacy_padellm.engine.kv import KVStore, Run, put
+from spacy_padellm.engine.kv import KVStore
 from spacy_padellm.tree.packing import RowShape
 
 Kind = tuple[RowShape, bool]
@@ -176,7 +176,7 @@ class FixedStore(KVStore):
 
     @property
     def n_viewed(self) -> int:
-        """Slots that are looked at: all of them are documents of a captured step."""
+        """All of these are documents of a captured step."""
         return self.room.view(self.n_slots)
 
     def reserve(self, length: int) -> None:
@@ -197,22 +197,9 @@ class FixedStore(KVStore):
         room = self._room
         return (n_slots, length) if room is None else (max(n_slots, room.n_slots), max(length, room.n_places))
 
-    def write(
-        self,
-        layer: int,
-        slots: Tensor,
-        places: Tensor,
-        key: Tensor,
-        value: Tensor,
-        length: int,
-        *,
-        run: Run | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def _with_room(self, layer: int, key: Tensor, value: Tensor, length: int) -> tuple[Tensor, Tensor]:
         self.reserve(length)
-        keys, values = self.room.layer(layer, key, value)
-        put(keys, key, slots, places, run)
-        put(values, value, slots, places, run)
-        return keys[: self.n_viewed, :, :length], values[: self.n_viewed, :, :length]
+        return self.room.layer(layer, key, value)
 
     def fit(self, length: int, *, slack: int = 1) -> None:
         """Nothing is given back before the store is closed: captured steps know where the tensors are."""

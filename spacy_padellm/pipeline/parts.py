@@ -93,11 +93,12 @@ class Parts:
         self._bar = bar
         self._tally = tally
         self._courses: dict[int, _Course] = {}
-        self._asked: dict[int, tuple[int, int, Text | Exception | None]] = {}
+        self._asked: dict[int, tuple[int, int, Text | None]] = {}
         self._n_asked = 0
 
-    def texts(self, docs: Iterable[Doc]) -> Iterator[Text | None]:
-        """The texts to ask about, one part after the other; None where nothing is to be asked."""
+    def texts(self, docs: Iterable[Doc]) -> Iterator[Text | Exception | None]:
+        """The texts to ask about, one part after the other; None where nothing is to be asked, an exception where it
+        cannot be asked."""
         for number, doc in enumerate(docs):
             course = self._courses[number] = _Course()
             self._tally.seen += 1
@@ -108,8 +109,8 @@ class Parts:
                     if course.failed:
                         break  # what is left of it is of no use
             except Exception as error:
-                self._note(number, course, Part(None), error)
-                yield None
+                self._note(number, course, Part(None))
+                yield error
 
     def take(self, number: int, outcome: Sequence[Answered] | Exception) -> Iterator[tuple[int, Outcome]]:
         """Take what came of a part.
@@ -146,19 +147,17 @@ class Parts:
         self._tally.limit = windowing.limit
         yield from windowing.parts(asked.text, sentence_starts(doc))
 
-    def _note(self, number: int, course: _Course, part: Part, error: Exception | None = None) -> None:
-        self._asked[self._n_asked] = (number, course.n_asked, error or part.text)
+    def _note(self, number: int, course: _Course, part: Part) -> None:
+        self._asked[self._n_asked] = (number, course.n_asked, part.text)
         self._n_asked += 1
         course.n_asked += 1
         course.is_whole = part.is_last
         if part.place is not None:
             course.windows.append(part.place)
 
-    def _found(self, text: Text | Exception | None, outcome: Sequence[Answered] | Exception) -> Outcome:
+    def _found(self, text: Text | None, outcome: Sequence[Answered] | Exception) -> Outcome:
         if isinstance(outcome, Exception):
             return outcome
-        if isinstance(text, Exception):
-            return text
         try:
             return Annotation() if text is None else self._read(text, outcome)
         except Exception as error:
