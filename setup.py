@@ -67,6 +67,7 @@ ENTRY_POINTS = {
         "spacy-padellm.CompactPrompt.v1": "spacy_padellm.prompts.compact:build_compact_prompt_v1",
         "spacy-padellm.LabelDraw.v1": "spacy_padellm.training.label_draw:build_label_draw_v1",
         "spacy-padellm.LoRA.v1": "spacy_padellm.model.lora:build_lora_v1",
+        "spacy-padellm.ChatTemplate.v1": "spacy_padellm.model.chat:build_chat_template_v1",
     },
     "spacy_batchers": {
         "spacy-padellm.batch_by_pieces.v1": "spacy_padellm.training.batcher:build_batch_by_pieces_v1",

@@ -136,6 +136,14 @@ class Errors(metaclass=Coded):
         "torch.compile could not compile the model's layers: {reason}. Set 'compile_layers' to false, or give torch "
         "what it compiles with: a C++ compiler, and triton on a GPU."
     )
+    P036 = (
+        "The chat template of '{name}' cannot be used: {reason}. Expected a template that takes a user's turn and an "
+        "answer (and a system turn, if 'chat.system' is set). Mend 'model.chat', or set it to null: plain text."
+    )
+    P037 = (
+        "The model '{name}' was trained {trained}, but 'model.chat' says {asked}: it would be asked other than it was "
+        "trained. Set 'model.chat' as it was."
+    )
 
     # P100-P129: files and converters.
     P100 = (

@@ -16,6 +16,7 @@ from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.fresh import train_tokenizer
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.engine.turns import turns_of
 from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.padellm import PaDeLLM
 from spacy_padellm.training.loss import row_loss
@@ -104,6 +105,54 @@ def llama_tokenizer(texts: Sequence[str] = TEXTS, vocab_size: int = 600) -> PreT
     )
 
 
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+TEMPLATES = {
+    "chatml": _CHATML,
+    "thinking": _CHATML
+    + "{% if add_generation_prompt and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}",
+    "dated": "<s>Today is {{ date }}.\n" + _CHATML,
+    "llama3": (
+        "<s>{% for m in messages %}<|im_start|>{{ m.role }}\n\n{{ m.content | trim }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}"
+    ),
+    "mistral": (
+        "<s>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+        "{% else %}{{ m.content }}</s>{% endif %}{% endfor %}"
+    ),
+    "gemma": (
+        "<s>{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{% for m in messages %}<turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}"
+        "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<turn>model\n{% endif %}"
+    ),
+    "bare": "{% for m in messages %}{{ 'Q: ' if m.role == 'user' else 'A:' }}{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}A:{% endif %}",
+    "twice": "{% for m in messages %}{{ m.content }} {{ m.content }}{% endfor %}",
+    "broken": "{% if messages %}{{ raise_exception('broken') }}{% endif %}",
+}
+"""Chat templates in the manner of families that have one, and some that cannot be used."""
+
+
+@functools.cache
+def chat_tokenizer(template: str) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with one of `TEMPLATES` and the special tokens they write."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    names = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<turn>", "<end_of_turn>"]
+    _train(tokenizer, TEXTS, 420, names)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=names[2:],
+        chat_template=TEMPLATES[template],
+    )
+
+
 def _train(tokenizer: Tokenizer, texts: Sequence[str], vocab_size: int, specials: list[str]) -> None:
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -124,7 +173,11 @@ TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
 
 @functools.cache
 def pieces_of(family: str) -> Pieces:
-    """The tokenizer of one of `TOKENIZERS`, made once."""
+    """The tokenizer of one of `TOKENIZERS`, made once; "chatml" and the like for one of `TEMPLATES`."""
+    if family in TEMPLATES:
+        tokenizer = chat_tokenizer(family)
+        turns = turns_of(tokenizer, system=None, settings={}, name=family)
+        return Pieces(tokenizer, name=family, turns=turns)
     return Pieces(TOKENIZERS[family](), leading_blank=family == "fresh", name=family)
 
 

@@ -38,7 +38,7 @@ def sequences_of(
     ]
     while waiting:
         before, first, branch = waiting.pop()
-        asked = before + lm.pieces.question(branch.question)
+        asked = before + lm.pieces.ask(branch)
         answer = scheme.answer(branch, document.gold)
         answered = asked + spell_answer(branch, answer, lm.pieces)
         start = len(asked) if first is None else first

@@ -110,7 +110,7 @@ class Asker:
             ]
 
     def _asked(self, document: int, text: str, branch: Branch, before: tuple[int, ...]) -> Asked:
-        prompt = before + self.lm.pieces.question(branch.question)
+        prompt = before + self.lm.pieces.ask(branch)
         check_length(len(prompt), self.lm.max_positions, text)
         return Asked(document, text, branch, prompt)
 

@@ -25,6 +25,7 @@ from transformers.quantizers.auto import AutoQuantizationConfig
 
 from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.pieces import Pieces
+from spacy_padellm.engine.turns import Turns
 from spacy_padellm.errors import Errors
 
 WRITER = "spacy_padellm.json"
@@ -164,15 +165,18 @@ def check_complete(missing: Iterable[str], name: str) -> None:
 
 
 def load_pieces(reference: Reference) -> Pieces:
-    """The tokenizer beside a model, read as the model was trained with it: `leading_blank` comes from the record that
-    `save_pieces` wrote, and is off for models that something else wrote.
+    """The tokenizer beside a model, read as the model was trained with it: `leading_blank` and `turns` come from the
+    record that `save_pieces` wrote; models that something else wrote have neither.
 
     RAISES (ValueError): P027 if there is none or it cannot be read; P020 if it is of a kind that cannot be used.
     """
     folder = Path(reference.name)
     record = _read_record(folder)
     pieces = Pieces(
-        _load_tokenizer(reference, record), leading_blank=record.get("leading_blank", False), name=reference.name
+        _load_tokenizer(reference, record),
+        leading_blank=record.get("leading_blank", False),
+        name=reference.name,
+        turns=Turns(**record["turns"]) if record.get("turns") else None,
     )
     if not pieces.encode(["text"])[0]:
         # transformers 5 makes an empty tokenizer where the files of one are missing.
@@ -239,6 +243,7 @@ def save_pieces(pieces: Pieces, folder: Path) -> None:
         "transformers": transformers.__version__,
         "torch": torch.__version__,
         "leading_blank": pieces.leading_blank,
+        "turns": pieces.turns and pieces.turns._asdict(),
         "specials": {name: getattr(tokenizer, name) for name in _SPECIALS if getattr(tokenizer, name) is not None},
     }
     (folder / WRITER).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf8")

@@ -97,7 +97,7 @@ class Growth:
         self._ask_next()
         # Those asked later are refused now, before anything is fed.
         for branch in self._unasked:
-            self._fits(self._trunk, len(pieces.question(branch.question)), optional=False)
+            self._fits(self._trunk, len(pieces.ask(branch)), optional=False)
 
     @property
     def done(self) -> bool:
@@ -263,7 +263,7 @@ class Growth:
 
     def _plant(self, branch: Branch, parent: int, *, optional: bool = False) -> list[Given]:
         """Ask a question under a node. Its answers will be in the list, which stays empty if there is no room."""
-        question = self._pieces.question(branch.question)
+        question = self._pieces.ask(branch)
         if not self._fits(parent, len(question), optional=optional):
             return []
         growing = self._ask(branch, self.tree.add(parent, question), optional=optional)
@@ -318,7 +318,7 @@ class Growth:
         text, script = self._pieces.decode(growing.pieces), self._request.script
         right = script is None or script(growing.branch) == text
         for branch in self._request.follow(growing.branch, text):
-            question = self._pieces.question(branch.question)
+            question = self._pieces.ask(branch)
             if self._fits(growing.node, len(question), optional=True):
                 self._put(self._ask(branch, growing.node, script=right), question, [])
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerFast
 
+from spacy_padellm.engine.turns import Turns
 from spacy_padellm.errors import Errors
-from spacy_padellm.types import Segment
+from spacy_padellm.types import Branch, Segment
 
 _CACHED_SEGMENTS = 4096
 
@@ -48,32 +49,50 @@ def without_surrogates(text: str) -> str:
 class Pieces:
     """A tokenizer seen as a function from segments to pieces.
 
-    Special tokens of the model that stand in a segment are read as plain text, and none are added.
+    Special tokens of the model that stand in a segment are read as plain text, and none are added but those that a
+    chat template has.
 
     tokenizer (PreTrainedTokenizerFast): The model's tokenizer.
     leading_blank (bool): Read every segment as if a blank stood in front of it, so that a word is cut the same way at
         the start of an answer and inside a text. Segments that begin with a newline are left as they are.
+    name (str): What to call it in messages.
     sets_han_apart (bool): No piece holds a Chinese character and anything beside it, so that a text is cut in front of
         and behind each of them, whatever stands around.
     cuts_at_blanks (bool): No piece holds a blank behind anything but white space, so that what stands in front of a
         blank and what stands from it on are cut each for itself.
-    end (int): The end-of-sequence piece.
-    start (tuple[int, ...]): Pieces the model's sequences begin with (a beginning-of-sequence piece, or none).
+    turns (Turns | None): What a chat template puts around questions and answers; None to ask in plain text.
+    end (int): The piece that ends an answer: the end-of-sequence piece, or what ends a turn.
+    start (tuple[int, ...]): Pieces the model's sequences begin with: a beginning-of-sequence piece, or none; with turns
+        all that stands in front of a text.
+    closing (tuple[int, ...]): Pieces between a question about a text and its answer: where the model's turn begins.
     RAISES (ValueError): P020 if the tokenizer is not a fast one or has no end-of-sequence piece.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, *, leading_blank: bool = False, name: str = "tokenizer"
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        leading_blank: bool = False,
+        name: str = "tokenizer",
+        turns: Turns | None = None,
     ) -> None:
         if not getattr(tokenizer, "is_fast", False) or tokenizer.eos_token_id is None:
             raise ValueError(Errors.P020.format(name=name, kind=type(tokenizer).__name__, end=tokenizer.eos_token))
         self.tokenizer = tokenizer
+        self.name = name
         self.leading_blank = leading_blank
         self.sets_han_apart = _sets_han_apart(tokenizer)
         self.cuts_at_blanks = _cuts_at_blanks(tokenizer)
+        self.turns = turns
         self.end: int = tokenizer.eos_token_id
-        with_specials: list[int] = tokenizer("").input_ids
-        self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
+        self.closing: tuple[int, ...] = ()
+        if turns is None:
+            with_specials: list[int] = tokenizer("").input_ids
+            self.start: tuple[int, ...] = tuple(piece for piece in with_specials if piece == tokenizer.bos_token_id)
+        else:
+            self.start, self.closing, ending = map(self._of_template, turns)
+            if ending and ending[0] in tokenizer.added_tokens_decoder:
+                self.end = ending[0]
         self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
         self._spelled: dict[str, Spelling] = {}
         self._decoded: dict[tuple[int, ...], str] = {}
@@ -88,6 +107,12 @@ class Pieces:
     def question(self, segment: str) -> tuple[int, ...]:
         """The pieces of a segment that comes back often: prompts and counts."""
         return self._cached(segment, blank=True)
+
+    def ask(self, branch: Branch) -> tuple[int, ...]:
+        """The pieces of a question. Behind one about the text itself the model's turn begins; what an answer opens is
+        asked within that turn."""
+        question = self.question(branch.question)
+        return question + self.closing if branch.parent is None else question
 
     def literal(self, segment: str) -> tuple[int, ...]:
         """The pieces of a segment that belongs to an answer's form: no blank stands in front of it."""
@@ -154,6 +179,10 @@ class Pieces:
             self._spelled.clear()
         self._spelled |= {word: known[word] for word in unknown if len(word) <= _CACHED_WORD}
         return known
+
+    def _of_template(self, part: str) -> tuple[int, ...]:
+        """The pieces of what a template wrote: the one place where special tokens are not plain text."""
+        return tuple(self.tokenizer(part, add_special_tokens=False, split_special_tokens=False).input_ids)
 
     def _cut(self, segments: Sequence[str], *, ends: bool, blank: bool = True) -> list[Spelling]:
         if not segments:

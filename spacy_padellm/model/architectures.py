@@ -10,6 +10,7 @@ from thinc.api import Model
 from spacy_padellm.engine.checkpoint import Reference
 from spacy_padellm.engine.fresh import FreshShape
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.chat import ChatTemplate
 from spacy_padellm.model.lora import LoRA
 from spacy_padellm.model.shim import CausalLMShim
 from spacy_padellm.model.sources import FreshSource, PretrainedSource, Source
@@ -78,6 +79,7 @@ def build_causal_lm_v1(
     lora: LoRA | None = None,
     dtype: Dtype = "float32",
     quantization: dict[str, Any] | None = None,
+    chat: ChatTemplate | None = None,
     device: str = "auto",
     self_contained: bool = False,
     trust_remote_code: bool = False,
@@ -93,6 +95,8 @@ def build_causal_lm_v1(
     quantization (dict[str, Any] | None): How the base model's weights are quantised when they are loaded: the settings
         of transformers' own quantisation config with its "quant_method", for instance {"quant_method":
         "bitsandbytes", "load_in_4bit": true}. Needs an adapter, and the package that does it.
+    chat (ChatTemplate | None): For an instruct model: ask in its chat template, a block
+        "spacy-padellm.ChatTemplate.v1"; none to ask in plain text.
     device (str): "auto" (the GPU if torch sees one), "cpu", "cuda" or "cuda:1" and so on.
     self_contained (bool): Save the base model with the pipeline, so that it loads without `name`.
     trust_remote_code (bool): Run code that lies beside the model. Only for models you trust.
@@ -101,17 +105,19 @@ def build_causal_lm_v1(
         memory for a third more time. Gradients stay the same.
     RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
     RAISES (ValueError): P001 for full fine-tuning in half precision or of quantised weights, or for what is no adapter,
-        no quantisation or no device.
+        no quantisation, no chat template or no device.
     """
     if lora is None and dtype != "float32":
         raise ValueError(Errors.P001.format(name="dtype", expected='"float32" without an adapter', got=dtype))
     if lora is not None and not isinstance(lora, LoRA):
         raise ValueError(Errors.P001.format(name="lora", expected='a block "spacy-padellm.LoRA.v1"', got=lora))
+    if chat is not None and not isinstance(chat, ChatTemplate):
+        raise ValueError(Errors.P001.format(name="chat", expected='a block "spacy-padellm.ChatTemplate.v1"', got=chat))
     if quantization is not None:
         _check_quantization(quantization, lora, self_contained)
     _check_device(device)
     reference = Reference(name, revision, trust_remote_code)
-    source = PretrainedSource(reference, lora, getattr(torch, dtype), device, self_contained, quantization)
+    source = PretrainedSource(reference, lora, getattr(torch, dtype), device, self_contained, quantization, chat)
     return forest_model(source, max_row=max_row, gradient_checkpointing=gradient_checkpointing)
 
 

@@ -31,6 +31,7 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.engine.proof import prove
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.chat import ChatTemplate, check_turns
 from spacy_padellm.model.lora import LoRA
 
 _FOLLOWS_TRAINING = 1e-6
@@ -103,6 +104,7 @@ class PretrainedSource:
     quantization (Mapping[str, Any] | None): How the base model's weights are quantised when they are loaded.
     device (str): "auto", "cpu", "cuda" or "cuda:1" and so on.
     self_contained (bool): Save the base model, too.
+    chat (ChatTemplate | None): The chat template that questions are asked in; None to ask in plain text.
     """
 
     reference: Reference
@@ -111,9 +113,12 @@ class PretrainedSource:
     device: str
     self_contained: bool
     quantization: Mapping[str, Any] | None = None
+    chat: ChatTemplate | None = None
 
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
         model, pieces = self._base(self.reference)
+        pieces = self.chat.pieces(pieces) if self.chat else pieces
+        check_turns(pieces, self.chat, self.reference.name)
         if self.lora is None and is_quantized(model):
             expected = "an adapter, because quantised weights cannot be trained"
             raise ValueError(Errors.P001.format(name="lora", expected=expected, got=self.lora))
@@ -149,6 +154,7 @@ class PretrainedSource:
         else:
             model, _ = self._base(self.reference)
             pieces = load_pieces(Reference(str(folder / "tokenizer")))
+        check_turns(pieces, self.chat, str(folder))
         if (folder / "adapter").is_dir():
             model = _with_adapter(model, folder / "adapter")
         elif self.lora is not None:

@@ -118,7 +118,7 @@ def text_room(lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], *, 
     RETURNS (int): Pieces, none or fewer if there is no room at all.
     """
     pieces, trunk = lm.pieces, scheme.trunk(_PROBE)
-    free = lm.max_positions - len(pieces.start)
+    free = lm.max_positions - len(pieces.start) - len(pieces.closing)
     free -= sum(len(pieces.question(segment)) for segment in trunk if segment != _PROBE)
     copies, answer = trunk.count(_PROBE), min(max_answer, lm.max_positions // _ANSWER_SHARE)
     room, branches = free, scheme.ask(words)

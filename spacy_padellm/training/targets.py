@@ -84,7 +84,7 @@ def grow_gold(
         growth.ask(branch, trunk, opened=False)
     if copy_task is not None:
         question, answer = pieces.encode(copy_task)
-        growth.expect(growth.tree.add(trunk, question), answer, 1.0)
+        growth.expect(growth.tree.add(trunk, question + pieces.closing), answer, 1.0)
     if max_positions is not None:
         check_length(max(growth.tree.depths) + 1, max_positions, text)
     keys = np.array(list(growth.targets), dtype=np.int64).reshape(-1, 2)
@@ -109,7 +109,7 @@ class _GoldGrowth:
 
     def ask(self, branch: Branch, parent: int, *, opened: bool) -> float:
         """Grow a question with all under it. Returns the number of last questions."""
-        question = self._pieces.question(branch.question)
+        question = self._pieces.ask(branch)
         text = self._scheme.answer(branch, self._gold)
         answer = spell_answer(branch, text, self._pieces)
         asked = self.tree.add(parent, question)

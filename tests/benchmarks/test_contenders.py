@@ -71,7 +71,7 @@ def staged(lm: LanguageModel, scheme: Scheme, *, replay: bool = False) -> tuple[
         return answer_staged(Asker(lm, scheme, LABELS), TEXTS, counters, scripts), counters
 
 
-@pytest.mark.parametrize("tokenizer", ["fresh", "llama"])
+@pytest.mark.parametrize("tokenizer", ["fresh", "llama", "gemma"])
 @pytest.mark.parametrize("name", SCHEMES)
 def test_the_models_own_answers_are_those_of_the_forest(name: str, tokenizer: str) -> None:
     lm, scheme = taught(name, tokenizer), scheme_of(name)

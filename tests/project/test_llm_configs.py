@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from spacy.cli.train import train
 from spacy.tokens import DocBin
 
 from spacy_padellm.model.architectures import shim_of
-from tests.checkpoints import write_checkpoint
+from tests.checkpoints import TEMPLATES, write_checkpoint
 from tests.pipeline.makers import DATA, TEXTS, answers, blank, examples, ours
 
 CONFIGS = Path(__file__).parents[2] / "project" / "configs"
@@ -43,13 +44,16 @@ def corpus(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*W001:UserWarning")
 @pytest.mark.parametrize(
-    ("config", "family"), [*(("lora", name) for name in FAMILIES), ("qlora", "Qwen3"), ("qlora", "Gemma")]
+    ("config", "family"),
+    [*(("lora", name) for name in FAMILIES), ("qlora", "Qwen3"), ("qlora", "Gemma"), ("instruct", "Qwen3")],
 )
 def test_a_config_is_complete_and_trains(
     config: str, family: str, corpus: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     base = write_checkpoint(tmp_path / "base", shard="30KB", **FAMILIES[family], **WIDE)
+    about = base / "tokenizer_config.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "chat_template": TEMPLATES["thinking"]}))
     assert (base / "model.safetensors.index.json").is_file() and len(list(base.glob("*.safetensors"))) > 1
     overrides: dict[str, Any] = {f"paths.{name}": str(path) for name, path in corpus.items()}
     overrides |= {"paths.base": str(base), "training.max_steps": 2, "training.eval_frequency": 1}
@@ -60,6 +64,8 @@ def test_a_config_is_complete_and_trains(
     nlp = spacy.load(tmp_path / "out" / "model-last")
     lm = shim_of(ours(nlp).model).lm
     assert lm.family == FAMILIES[family].get("model_type", FAMILIES[family]["family"])
+    turns = lm.pieces.turns
+    assert (turns is not None and "</think>" in turns.closing) == (config == "instruct")
     trained = [weight for name, weight in lm.model.named_parameters() if ".lora_B." in name]
     assert trained and any(weight.abs().sum() > 0 for weight in trained)
     assert all(answers(nlp, TEXTS))
