@@ -9,8 +9,8 @@ ROOT = Path(__file__).parent
 VERSION = runpy.run_path(str(ROOT / "spacy_padellm" / "about.py"))["__version__"]
 README = ROOT / "README.md"
 
-# spaCy brings numpy, srsly and typer; transformers brings tokenizers and safetensors. They are named all the same
-# because the package imports them itself.
+# spaCy brings numpy, srsly and typer; transformers brings tokenizers, safetensors and huggingface-hub. They are named
+# all the same because the package imports them itself.
 REQUIRES = [
     "spacy>=3.8,<3.9",
     "thinc>=8.3,<8.4",  # what spaCy 3.8 is built on; thinc 9 has another wrapper interface
@@ -19,6 +19,7 @@ REQUIRES = [
     "peft>=0.18,<1",  # the first release that imports beside transformers 5
     "tokenizers>=0.21,<1",
     "safetensors>=0.4.3,<1",
+    "huggingface-hub>=0.30,<3",
     "numpy>=1.26,<3",
 ]
 

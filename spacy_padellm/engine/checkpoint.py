@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 import transformers
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -89,7 +91,7 @@ def load_model(
         config = AutoConfig.from_pretrained(
             reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
         )
-        _restore_rope(config, Path(reference.name))
+        _restore_rope(config, _json_of(reference, "config.json"))
         model, told = AutoModelForCausalLM.from_pretrained(
             reference.name,
             config=config,
@@ -170,8 +172,7 @@ def load_pieces(reference: Reference) -> Pieces:
 
     RAISES (ValueError): P027 if there is none or it cannot be read; P020 if it is of a kind that cannot be used.
     """
-    folder = Path(reference.name)
-    record = _read_record(folder)
+    record = _json_of(reference, WRITER)
     pieces = Pieces(
         _load_tokenizer(reference, record),
         leading_blank=record.get("leading_blank", False),
@@ -185,21 +186,32 @@ def load_pieces(reference: Reference) -> Pieces:
     return pieces
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / WRITER
-    if not path.is_file():
-        return {}
+def _json_of(reference: Reference, name: str) -> dict[str, Any]:
+    """What a JSON file beside a model says; nothing where there is no such file."""
+    path = _file_of(reference, name)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
-        return record
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf8")) if path else {}
+        return found
     except ValueError as error:
-        raise ValueError(Errors.P027.format(what="tokenizer", name=folder, reason=f"{WRITER}: {error}")) from error
+        reason = f"{name}: {error}"
+        raise ValueError(Errors.P027.format(what="tokenizer", name=reference.name, reason=reason)) from error
+
+
+def _file_of(reference: Reference, name: str) -> Path | None:
+    folder = Path(reference.name)
+    if folder.is_dir():
+        return folder / name if (folder / name).is_file() else None
+    try:
+        return Path(hf_hub_download(reference.name, name, revision=reference.revision))
+    except (OSError, ValueError, EntryNotFoundError, RepositoryNotFoundError):
+        # Not on the hub, or the hub is out of reach. Whether the model itself is to be had, its own loading tells.
+        return None
 
 
 def _load_tokenizer(reference: Reference, record: dict[str, Any]) -> PreTrainedTokenizerFast:
     try:
         if record:
-            file = Path(reference.name) / "tokenizer.json"
+            file = _file_of(reference, "tokenizer.json")
             return PreTrainedTokenizerFast(tokenizer_file=str(file), **record["specials"])
         return AutoTokenizer.from_pretrained(
             reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
@@ -249,13 +261,10 @@ def save_pieces(pieces: Pieces, folder: Path) -> None:
     (folder / WRITER).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf8")
 
 
-def _restore_rope(config: Any, folder: Path) -> None:
+def _restore_rope(config: Any, written: Mapping[str, Any]) -> None:
     """Take over rotary settings that transformers 4.53 would silently leave at their defaults: it does not read
     `rope_parameters`."""
-    path = folder / "config.json"
-    if not path.is_file():
-        return
-    rope = json.loads(path.read_text(encoding="utf8")).get("rope_parameters") or {}
+    rope = written.get("rope_parameters") or {}
     if "rope_theta" in rope and hasattr(config, "rope_theta"):
         config.rope_theta = rope["rope_theta"]
     if rope.get("rope_type", "default") != "default" and getattr(config, "rope_scaling", rope) is None:

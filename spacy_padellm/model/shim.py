@@ -159,7 +159,8 @@ class CausalLMShim(PyTorchShim):
 
         RAISES (ValueError): P027 if a part of it is missing or broken; P025 if its family cannot be used.
         """
-        self._hold(self.source.load(Path(path)))
+        # A part that is missing must not be taken for a hub id, as a relative path might be.
+        self._hold(self.source.load(Path(path).absolute()))
         return self
 
     def to_bytes(self) -> bytes:
