@@ -8,7 +8,7 @@ from typing import NamedTuple
 from spacy_padellm.engine.decoder import Counters, Decoding, decode, decode_stream
 from spacy_padellm.engine.growth import Request
 from spacy_padellm.engine.language_model import LanguageModel
-from spacy_padellm.engine.stream import Asked
+from spacy_padellm.engine.stream import Asked, Pause
 from spacy_padellm.types import Answered, Branch, Scheme, Words
 
 
@@ -55,7 +55,7 @@ def stream_texts(
     lm: LanguageModel,
     scheme: Scheme,
     labels: Mapping[str, Words],
-    texts: Iterable[Text | Exception | None],
+    texts: Iterable[Text | Exception | Pause | None],
     *,
     decoding: Decoding,
     counters: Counters,
@@ -63,8 +63,8 @@ def stream_texts(
 ) -> Iterator[tuple[int, list[Answered] | Exception]]:
     """Ask a scheme's questions about texts that come one by one.
 
-    texts (Iterable[Text | Exception | None]): The texts; None where nothing is to be asked, an exception of a text that
-        cannot be asked about, which is given back as it is.
+    texts (Iterable[Text | Exception | Pause | None]): The texts; None where nothing is to be asked, an exception of a
+        text that cannot be asked about, which is given back as it is, a pause where none has come yet.
     in_flight (int): The most texts at once; the rest as in `answer_texts`.
     YIELDS (tuple[int, list[Answered] | Exception]): As soon as a text is done its number, and its answered branches in
         the order asked or the exception that it alone raised.

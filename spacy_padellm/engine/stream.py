@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from spacy_padellm.engine.group import Group, Member
 from spacy_padellm.engine.growth import Growth, Request
@@ -17,8 +18,16 @@ from spacy_padellm.engine.memory import is_out_of_memory
 from spacy_padellm.errors import Warnings
 from spacy_padellm.tree.packing import Stretch
 
-Asked = Request | Exception | None
-"""A document: None if nothing is asked about it, an exception if it could not even be asked about."""
+
+class Pause(Enum):
+    """What a source gives in place of a document where it has none yet, and documents are on their way: they go on, and
+    it is asked again after their step. While nothing is on its way it had better wait for one."""
+
+    NOTHING_YET = "nothing yet"
+
+
+Asked = Request | Exception | Pause | None
+"""A document: None if nothing is asked about it, an exception if it could not even be asked about. Or none yet."""
 
 Ended = Growth | Exception | None
 """What became of a document: its finished growth, what it raised, or None where nothing was asked."""
@@ -85,6 +94,7 @@ class Stream:
         self._groups: list[Group] = []
         self._waiting: list[Member] = []
         self._taken = 0
+        self._ended = False
         self._turn = 0
         self._warned = False
 
@@ -102,7 +112,9 @@ class Stream:
                 yield from self._take(source)
                 self._seat()
                 if not self._groups:
-                    return
+                    if self._ended:
+                        return
+                    continue
                 self._turn += 1
                 for group in [*self._groups]:
                     yield from self._advance(group)
@@ -125,6 +137,9 @@ class Stream:
             try:
                 asked = next(source)
             except StopIteration:
+                self._ended = True
+                return
+            if isinstance(asked, Pause):
                 return
             number = self._taken
             self._taken += 1

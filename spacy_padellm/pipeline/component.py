@@ -23,6 +23,7 @@ from thinc.api import Model, Optimizer, set_dropout_rate
 from spacy_padellm.backends.local import Text, stream_texts
 from spacy_padellm.engine.decoder import Counters
 from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.stream import Pause
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.metrics.calibration import Calibration
 from spacy_padellm.model.architectures import is_forest_model, shim_of
@@ -199,6 +200,33 @@ class PaDeLLMNER(TrainablePipe):
         finally:
             self._report_losses()
 
+    def serve(self, source: Iterable[Doc | Pause], *, batch_size: int = 64) -> Iterator[tuple[Doc, Exception | None]]:
+        """Annotate documents as they come, each given back as soon as it is done: what a service needs, whose requests
+        join those that are under way. Otherwise as `pipe`; the error handler is not called.
+
+        source (Iterable[Doc | Pause]): The documents, read while there is room; a `Pause` where none has come yet and
+            some are on their way. While none is, it had better wait.
+        batch_size (int): The most documents at once.
+        YIELDS (tuple[Doc, Exception | None]): A document, in whatever order they are done, with what it raised, if
+            anything.
+        """
+        docs: dict[int, Doc] = {}
+        n_done = 0
+        try:
+            for number, outcome in self._find(_kept(source, docs), batch_size):
+                doc, failure = docs.pop(number), outcome if isinstance(outcome, Exception) else None
+                try:
+                    if isinstance(outcome, Annotation):
+                        self.set_annotations([doc], [outcome])
+                except Exception as error:
+                    failure = error
+                yield doc, failure
+                n_done += 1
+                if n_done % _REPORT_EVERY == 0:
+                    self._report_losses()
+        finally:
+            self._report_losses()
+
     def _report_losses(self) -> None:
         for report in (self._lost.report(), self._tally.report(self.options.spans_key)):
             if report:
@@ -215,7 +243,7 @@ class PaDeLLMNER(TrainablePipe):
             return False
         return True
 
-    def _find(self, docs: Iterable[Doc], in_flight: int) -> Iterator[tuple[int, Annotation | Exception]]:
+    def _find(self, docs: Iterable[Doc | Pause], in_flight: int) -> Iterator[tuple[int, Annotation | Exception]]:
         """The annotation of each document with its number in the stream, as soon as it is done."""
         try:
             lm = self._ready()
@@ -223,7 +251,7 @@ class PaDeLLMNER(TrainablePipe):
         except Exception as error:
             # Each time it is raised its traceback grows, and the frames in there hold documents.
             met = error.__traceback__
-            for number, _ in enumerate(docs):
+            for number, _ in enumerate(doc for doc in docs if isinstance(doc, Doc)):
                 yield number, error.with_traceback(met)
             return
         bar = Bar(self.calibration, self.options.threshold)
@@ -508,8 +536,11 @@ class PaDeLLMNER(TrainablePipe):
         return self
 
 
-def _kept(stream: Iterable[Doc], docs: dict[int, Doc]) -> Iterator[Doc]:
+def _kept(stream: Iterable[Doc | Pause], docs: dict[int, Doc]) -> Iterator[Doc | Pause]:
     """The documents of a stream, each put under its number when it is read."""
-    for number, doc in enumerate(stream):
-        docs[number] = doc
+    number = 0
+    for doc in stream:
+        if isinstance(doc, Doc):
+            docs[number] = doc
+            number += 1
         yield doc

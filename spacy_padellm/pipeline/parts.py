@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from spacy.tokens import Doc
 
 from spacy_padellm.backends.local import Text
+from spacy_padellm.engine.stream import Pause
 from spacy_padellm.errors import Warnings
 from spacy_padellm.pipeline.annotate import Annotation, judged
 from spacy_padellm.pipeline.asking import Asking
@@ -96,10 +98,15 @@ class Parts:
         self._asked: dict[int, tuple[int, int, Text | None]] = {}
         self._n_asked = 0
 
-    def texts(self, docs: Iterable[Doc]) -> Iterator[Text | Exception | None]:
+    def texts(self, docs: Iterable[Doc | Pause]) -> Iterator[Text | Exception | Pause | None]:
         """The texts to ask about, one part after the other; None where nothing is to be asked, an exception where it
-        cannot be asked."""
-        for number, doc in enumerate(docs):
+        cannot be asked. A pause is passed on."""
+        numbers = itertools.count()
+        for doc in docs:
+            if isinstance(doc, Pause):
+                yield doc
+                continue
+            number = next(numbers)
             course = self._courses[number] = _Course()
             self._tally.seen += 1
             try:
