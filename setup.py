@@ -29,6 +29,9 @@ SPACY_TRANSFORMERS = ["spacy-transformers>=1.4,<1.5"]
 # 4 and 8 bits; the first release whose kernels run on a CPU in both is older.
 QUANTIZATION = ["bitsandbytes>=0.48"]
 
+# `padellm serve`: requests, who listens for them, and what is told of them.
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
@@ -40,6 +43,8 @@ TEST = [
     "sentencepiece>=0.2",
     "protobuf>=4.25",
     f'{QUANTIZATION[0]}; sys_platform == "linux"',
+    *SERVE,
+    "httpx>=0.27",
 ]
 
 # ruff changes its formatting from one minor release to the next, so its range is narrow.
@@ -115,7 +120,13 @@ setup(
     packages=find_packages(include=["spacy_padellm", "spacy_padellm.*"]),
     package_data={"spacy_padellm": ["py.typed"]},
     install_requires=REQUIRES,
-    extras_require={"spacy-transformers": SPACY_TRANSFORMERS, "quantization": QUANTIZATION, "test": TEST, "dev": DEV},
+    extras_require={
+        "spacy-transformers": SPACY_TRANSFORMERS,
+        "quantization": QUANTIZATION,
+        "serve": SERVE,
+        "test": TEST,
+        "dev": DEV,
+    },
     entry_points={
         group: [f"{name} = {target}" for name, target in targets.items()] for group, targets in ENTRY_POINTS.items()
     },

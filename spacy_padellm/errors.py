@@ -244,6 +244,13 @@ class Errors(metaclass=Coded):
     )
     P171 = "--{axis} takes whole numbers of at least {least}, got {got}."
 
+    # P175-P179: the service.
+    P175 = "The command 'serve' needs the packages of an extra: pip install \"spacy-padellm[serve]\" ({problem})."
+    P176 = "Too many texts are waiting ({waiting}). Try again in a moment, or send fewer at once."
+    P177 = "The service is shutting down: it finishes what it has accepted and takes nothing more."
+    P178 = "The answer took longer than {seconds} seconds. Send shorter texts or fewer labels, or try again later."
+    P179 = "The request has {got} {what}, at most {limit} are taken. Send less at once."
+
     # P180-P184: long texts.
     P180 = (
         "A single token has {got} pieces, more than the {limit} of a window: no window can hold it. Raise 'window', or "

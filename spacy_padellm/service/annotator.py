@@ -122,7 +122,7 @@ class Annotator:
             if self._closed:
                 raise Closed
             if self.waiting >= self.most_waiting:
-                raise Busy
+                raise Busy(self.waiting)
             self._under_way += 1
             self._stages[0].inbox.append(job)
             self._changed.notify_all()
