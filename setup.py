@@ -45,6 +45,7 @@ TEST = [
     f'{QUANTIZATION[0]}; sys_platform == "linux"',
     *SERVE,
     "httpx>=0.27",
+    "schemathesis>=4",
 ]
 
 # ruff changes its formatting from one minor release to the next, so its range is narrow.

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
@@ -163,6 +164,7 @@ def _add_answers(app: FastAPI, annotator: Annotator, figures: Figures, limits: L
         data = pipe.label_data
         own |= data if isinstance(data, dict) else dict.fromkeys(data)
     failed: dict[int | str, dict[str, Any]] = {
+        400: {"model": FailedBody, "description": "Not JSON in UTF-8, or a name of the service that it does not have"},
         413: {"model": FailedBody, "description": "More than may be asked at once"},
         422: {"model": FailedBody, "description": "Not a request, or a text that the pipeline cannot be asked about"},
         429: {"model": FailedBody, "description": "Too many texts are waiting"},
@@ -266,6 +268,10 @@ def _add_told(app: FastAPI, annotator: Annotator, figures: Figures) -> None:
 
 
 def _add_refusals(app: FastAPI, limits: Limits) -> None:
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return _refusal(error.status_code, f"[invalid] {error.detail}", **(error.headers or {}))
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         # What came is not repeated: it may hold what no answer can.

@@ -263,7 +263,8 @@ def test_what_is_told_of_it(serve: Callable[..., Running]):
     description = running.client.get("/openapi.json").json()
     assert set(description["paths"]) == {"/annotate", "/pipeline", "/health", "/metrics"}
     answer = running.client.get("/nothing")
-    assert answer.status_code == 404 and answer.headers["content-security-policy"].startswith("default-src 'self'")
+    assert answer.status_code == 404 and answer.json() == {"error": {"code": "invalid", "message": "Not Found"}}
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'")
 
 
 def _figures(running: Running) -> dict[str, float]:
