@@ -54,6 +54,10 @@ class Warnings(metaclass=Coded):
         "left out, and so will others be without a further word. For instance {example}. Raise 'window' or "
         "'window_overlap', or annotate sentences, at whose ends texts are cut."
     )
+    W012 = (
+        "The modules of '{name}' cannot be copied, so every pipe that uses it has the base model's weights for itself: "
+        "{reason}."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     W042 = (
@@ -135,6 +139,21 @@ class Errors(metaclass=Coded):
     P029 = (
         "torch.compile could not compile the model's layers: {reason}. Set 'compile_layers' to false, or give torch "
         "what it compiles with: a C++ compiler, and triton on a GPU."
+    )
+
+    P030 = (
+        "The weights of the base model of the pipe '{name}' are quantised ({method}), so the adapter cannot be merged "
+        "into them as they are. {advice}"
+    )
+    P031 = (
+        "The model of this pipe is frozen ('frozen' is true), so it cannot be trained. Leave the pipe out of the "
+        "training with frozen_components, give the model an adapter, or set 'frozen' to false with dtype = \"float32\"."
+    )
+    P032 = "Expected exactly one of --merged, --adapter and --pipeline, got {got}."
+    P033 = "{path}: expected a folder to write to that is new or empty, got {got}. {advice}"
+    P034 = (
+        "The pipe {name!r} cannot be exported: {problem}. The pipeline's padellm_ner pipes are: {pipes}. Name one with "
+        "--pipe."
     )
 
     # P100-P129: files and converters.

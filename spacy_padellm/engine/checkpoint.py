@@ -73,6 +73,21 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def commit_of(reference: Reference) -> str | None:
+    """The commit of a hub model that its revision stands for now, as far as transformers tells.
+
+    RAISES (ValueError): P027 if there is no such model, or its config cannot be read.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
+        )
+    except _BROKEN as error:
+        raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
+    commit: str | None = getattr(config, "_commit_hash", None)
+    return commit
+
+
 def load_model(
     reference: Reference, *, dtype: torch.dtype, device: torch.device, quantization: Mapping[str, Any] | None = None
 ) -> PreTrainedModel:
