@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.quantizers.auto import AutoQuantizationConfig
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.pieces import Pieces
@@ -74,17 +75,15 @@ def choose_device(device: str) -> torch.device:
 
 
 def commit_of(reference: Reference) -> str | None:
-    """The commit of a hub model that its revision stands for now, as far as transformers tells.
+    """The commit of a hub model that its revision stands for now.
 
-    RAISES (ValueError): P027 if there is no such model, or its config cannot be read.
+    RAISES (ValueError): P027 if there is no such model.
     """
     try:
-        config = AutoConfig.from_pretrained(
-            reference.name, revision=reference.revision, trust_remote_code=reference.trust_remote_code
-        )
+        path = cached_file(reference.name, "config.json", revision=reference.revision)
     except _BROKEN as error:
         raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
-    commit: str | None = getattr(config, "_commit_hash", None)
+    commit: str | None = extract_commit_hash(path, None)
     return commit
 
 

@@ -136,6 +136,8 @@ def with_modules_of_its_own(model: PreTrainedModel) -> PreTrainedModel:
 
 def _kept(model: nn.Module) -> Iterator[object]:
     """What a copy shares: all weights and buffers, and what quantised layers have beside them."""
+    module: Any
+    weight: Any
     for module in model.modules():
         if hasattr(module, "init_8bit_state") and module.weight.CB is not None:
             # The first forward pass would take these away from the weight, and so from all other layers that have it.

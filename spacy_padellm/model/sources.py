@@ -96,7 +96,8 @@ class PretrainedSource:
     """A pretrained causal LM with an adapter, or fine-tuned as a whole.
 
     In a pipeline's folder: `adapter/` (none if frozen) and `tokenizer/` beside a reference to the base model in the
-    config; or, if self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and `adapter/` if there is one.
+    config; or, if self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and `adapter/` if there is
+    one.
 
     Weights that are not trained, under an adapter or because the model is frozen, are shared with all pipes of the
     process that use the same (`model/bases.py`).
@@ -139,10 +140,7 @@ class PretrainedSource:
             shutil.rmtree(folder / part, ignore_errors=True)
         adapted = isinstance(lm.model, PeftModel)
         if adapted:
-            # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
-            lm.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
-            for weights in (folder / "adapter").glob("*.safetensors"):
-                weights.chmod(0o644)
+            save_adapter(lm.model, folder / "adapter")
         if (adapted or self.frozen) and not self.self_contained:
             save_pieces(lm.pieces, folder / "tokenizer")
         elif adapted:
@@ -178,6 +176,14 @@ class PretrainedSource:
                 load_model(reference, dtype=self.dtype, device=device, quantization=self.quantization), None
             )
         return BASES.borrow(reference, dtype=self.dtype, device=device, quantization=self.quantization)
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write an adapter as peft has it."""
+    # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)
 
 
 def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
