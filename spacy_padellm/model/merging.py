@@ -51,7 +51,9 @@ def save_merged(
     plain.generation_config = _greedy(lm)
     if is_quantized(base):
         plain.is_quantized, plain.hf_quantizer = False, None
-        del plain.config.quantization_config
+        for setting in ("quantization_config", "_pre_quantization_dtype"):
+            if hasattr(plain.config, setting):
+                delattr(plain.config, setting)
     separate = _apart(base, state)
     if separate:
         plain.config.tie_word_embeddings = False

@@ -34,7 +34,8 @@ An answer is the likeliest piece each time, and ends with the piece `{end}`{clos
 
 _BLANK = """
 **Every segment that does not begin with a newline is cut as if a blank stood in front of it**, also an answer that is
-put in front of a further question. An answer that is decoded begins with that blank, which is no part of it.
+put in front of a further question. In an answer such a blank stands in front of every string that is copied from the
+text, and is no part of it.
 """
 
 _CODE = """import torch
@@ -111,8 +112,8 @@ def _segments(pipe: PaDeLLMNER) -> str:
         asked = " and ".join(f"`{follow.question!r}`" for follow in follows)
         lines += [
             f"The answer is how many mentions of `{branch.label}` there are. If it is `2`, the questions {asked}",
-            "follow, each behind all of the above and the answer `2`; the answer to each is a mention, as it stands in the",
-            "text.",
+            "follow, each behind all of the above and the answer `2`; the answer to each is a mention, as it stands in",
+            "the text.",
         ]
     return "\n".join(lines)
 
