@@ -155,6 +155,11 @@ class Errors(metaclass=Coded):
         "The pipe {name!r} cannot be exported: {problem}. The pipeline's padellm_ner pipes are: {pipes}. Name one with "
         "--pipe."
     )
+    P035 = (
+        "The adapter '{name}' cannot be used with the base model '{base}': {problem}. Expected the hub id or folder of "
+        "a plain LoRA adapter of PEFT, with adapter_config.json and adapter_model.safetensors, that was made for this "
+        "base model."
+    )
 
     # P100-P129: files and converters.
     P100 = (

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from safetensors import SafetensorError
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -31,13 +29,9 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.engine.proof import prove
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.adapters import add_adapter, load_adapter, save_adapter
 from spacy_padellm.model.bases import BASES, Borrowed
 from spacy_padellm.model.lora import LoRA
-
-_FOLLOWS_TRAINING = 1e-6
-"""Adapter dropout that a training run sets anew; peft builds no dropout layer at exactly 0."""
-
-_ADAPTER = "adapter_model.safetensors"
 
 
 class Source(Protocol):
@@ -125,13 +119,7 @@ class PretrainedSource:
             expected = "an adapter or a frozen model, because quantised weights cannot be trained"
             raise ValueError(Errors.P001.format(name="lora", expected=expected, got=self.lora))
         if self.lora is not None:
-            try:
-                model = get_peft_model(model, _peft_config(self.lora))
-            except ValueError as error:
-                modules = self.lora.target_modules
-                expected = f"names of linear layers of the model ({error})"
-                message = Errors.P001.format(name="lora.target_modules", expected=expected, got=modules)
-                raise ValueError(message) from error
+            model = add_adapter(model, self.lora, self.reference.name)
         return _proved(model, load_pieces(self.reference), self.device, self.reference.name, base=base)
 
     def save(self, lm: LanguageModel, folder: Path) -> None:
@@ -153,7 +141,7 @@ class PretrainedSource:
         model, base = self._base(Reference(str(folder / "base")) if whole else self.reference)
         pieces = load_pieces(Reference(str(folder / ("base" if whole else "tokenizer"))))
         if (folder / "adapter").is_dir():
-            model = _with_adapter(model, folder / "adapter")
+            model = load_adapter(model, folder / "adapter")
         elif self.lora is not None:
             reason = "there is no such folder"
             raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=reason))
@@ -178,14 +166,6 @@ class PretrainedSource:
         return BASES.borrow(reference, dtype=self.dtype, device=device, quantization=self.quantization)
 
 
-def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Write an adapter as peft has it."""
-    # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
-    model.save_pretrained(folder, save_embedding_layers=False)
-    for weights in folder.glob("*.safetensors"):
-        weights.chmod(0o644)
-
-
 def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
     """Write the base model under an adapter, without the adapter.
 
@@ -200,34 +180,10 @@ def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
     save_model(model.get_base_model(), pieces, folder, state=state)
 
 
-def _with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    if not (folder / _ADAPTER).is_file():
-        # peft would read a pickled file in its place, or ask the hub for one.
-        reason = f"it has no {_ADAPTER}"
-        raise ValueError(Errors.P027.format(what="adapter", name=folder, reason=reason))
-    try:
-        with warnings.catch_warnings():
-            # peft only warns of weights that the file lacks.
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, UserWarning, SafetensorError) as error:
-        raise ValueError(Errors.P027.format(what="adapter", name=folder, reason=error)) from error
-
-
 def _set_attention_dropout(model: PreTrainedModel, rate: float) -> None:
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = rate
-
-
-def _peft_config(lora: LoRA) -> LoraConfig:
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=_FOLLOWS_TRAINING if lora.dropout is None else lora.dropout,
-        target_modules=lora.target_modules,
-    )
 
 
 def _proved(

@@ -12,9 +12,10 @@ from peft import PeftModel
 from spacy.language import Language
 
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.adapters import save_adapter
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.model.merging import save_merged
-from spacy_padellm.model.sources import PretrainedSource, save_adapter
+from spacy_padellm.model.sources import PretrainedSource
 from spacy_padellm.pipeline.component import PaDeLLMNER
 from spacy_padellm.pipeline.model_card import model_card
 
