@@ -16,16 +16,21 @@ from typing import Any
 import pytest
 import spacy
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
+from peft import LoraConfig, get_peft_model
 from spacy.language import Language
 from thinc.api import Adam
 from torch import nn
 
 from spacy_padellm.engine.checkpoint import Reference
+from spacy_padellm.engine.compiled import CompiledLayers, layers_of
+from spacy_padellm.engine.graphs import CapturedSteps
 from spacy_padellm.engine.proof import own_attention, prove
 from spacy_padellm.model import bases, sources
 from spacy_padellm.model.architectures import shim_of
-from spacy_padellm.model.bases import Bases, origin_of
-from tests.checkpoints import write_checkpoint
+from spacy_padellm.model.bases import Bases, origin_of, with_modules_of_its_own
+from tests.checkpoints import build_model, write_checkpoint
+from tests.engine.recording import record
 from tests.pipeline.makers import DATA, TEXTS, answers, blank, examples, ours, same_weights, spans, weights
 
 LORA = {"@misc": "spacy-padellm.LoRA.v1", "rank": 4, "alpha": 8.0}
@@ -230,6 +235,53 @@ def test_checkpointing_changes_no_gradient_of_the_other(base: Path):
         nlp.update(examples(nlp), sgd=False)
     for name, weight in adapted(one).items():
         assert weight.grad is not None and torch.allclose(weight.grad, adapted(two)[name].grad, atol=1e-6)
+
+
+def test_captured_steps_are_each_pipes_own(base: Path):
+    """What was captured for one pipe is neither replayed for another nor dropped because another was trained."""
+    pipelines = [made(base, learn=4, seed=seed) for seed in (1, 2)]
+    plain = [answers(nlp) for nlp in pipelines]
+    assert plain[0] != plain[1]
+    lms = [shim_of(ours(nlp).model).lm for nlp in pipelines]
+    for lm in lms:
+        lm.steps = CapturedSteps(lambda device: record, sightings=1)
+    assert [answers(nlp) for nlp in pipelines] == plain
+    assert all(lm.steps.replays and lm.steps.captures for lm in lms)
+    captured = lms[1].steps.captures
+    pipelines[0].update(examples(pipelines[0]), sgd=Adam(0.01))
+    assert [answers(pipelines[1]) for _ in range(2)] == [plain[1]] * 2
+    assert lms[1].steps.captures == captured
+    assert answers(pipelines[0]) != plain[0]
+
+
+def test_compiled_layers_are_each_pipes_own(base: Path):
+    torch._dynamo.reset()
+    pipelines = [made(base, learn=4, seed=seed) for seed in (1, 2)]
+    plain = [answers(nlp, TEXTS[-1:]) for nlp in pipelines]
+    assert plain[0] != plain[1]
+    lm, other = (shim_of(ours(nlp).model).lm for nlp in pipelines)
+    lm.layers = CompiledLayers("eager")
+    with lm.layers.within(lm.model):
+        assert all(layer._compiled_call_impl is not None for layer in layers_of(lm.model))
+        assert all(layer._compiled_call_impl is None for layer in layers_of(other.model))
+        assert [answers(nlp, TEXTS[-1:]) for nlp in pipelines] == plain
+
+
+def test_hooks_in_place_of_forward_belong_to_the_copy():
+    """accelerate, which places quantised models, puts a function that knows its module into every module."""
+    model = build_model("llama", attention="eager")
+    pieces = torch.arange(12)[None]
+    with torch.no_grad():
+        expected = model(pieces).logits
+    for module in model.modules():
+        add_hook_to_module(module, ModelHook())
+    copied = with_modules_of_its_own(model)
+    adapted = get_peft_model(copied, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    with torch.no_grad():
+        assert torch.equal(model(pieces).logits, expected)
+        assert not torch.allclose(adapted(pieces).logits, expected)
+        with adapted.disable_adapter():
+            assert torch.equal(adapted(pieces).logits, expected)
 
 
 # What is not shared
