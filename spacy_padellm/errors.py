@@ -54,6 +54,10 @@ class Warnings(metaclass=Coded):
         "left out, and so will others be without a further word. For instance {example}. Raise 'window' or "
         "'window_overlap', or annotate sentences, at whose ends texts are cut."
     )
+    W012 = (
+        "The modules of '{name}' cannot be copied, so every pipe that uses it has the base model's weights for itself: "
+        "{reason}."
+    )
     W040 = "{path}: {count} broken records were left out. The first: {first}"
     W041 = "{count} of {mentions} mentions were left out: {reasons}."
     W042 = (
@@ -143,6 +147,26 @@ class Errors(metaclass=Coded):
     P037 = (
         "The model '{name}' was trained {trained}, but 'model.chat' says {asked}: it would be asked other than it was "
         "trained. Set 'model.chat' as it was."
+    )
+
+    P030 = (
+        "The weights of the base model of the pipe '{name}' are quantised ({method}), so the adapter cannot be merged "
+        "into them as they are. {advice}"
+    )
+    P031 = (
+        "The model of this pipe is frozen ('frozen' is true), so it cannot be trained. Leave the pipe out of the "
+        "training with frozen_components, give the model an adapter, or set 'frozen' to false with dtype = \"float32\"."
+    )
+    P032 = "Expected exactly one of --merged, --adapter and --pipeline, got {got}."
+    P033 = "{path}: expected a folder to write to that is new or empty, got {got}. {advice}"
+    P034 = (
+        "The pipe {name!r} cannot be exported: {problem}. The pipeline's padellm_ner pipes are: {pipes}. Name one with "
+        "--pipe."
+    )
+    P035 = (
+        "The adapter '{name}' cannot be used with the base model '{base}': {problem}. Expected the hub id or folder of "
+        "a plain LoRA adapter of PEFT, with adapter_config.json and adapter_model.safetensors, that was made for this "
+        "base model."
     )
 
     # P100-P129: files and converters.

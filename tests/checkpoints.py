@@ -153,6 +153,15 @@ def chat_tokenizer(template: str) -> PreTrainedTokenizerFast:
     )
 
 
+def write_instruct(folder: Path, template: str = "chatml") -> Path:
+    """Save a random instruct model with one of `TEMPLATES` as transformers saves one."""
+    tokenizer = chat_tokenizer(template)
+    model = build_model("llama", vocab_size=len(tokenizer), attention="eager", hidden_size=48, initializer_range=0.08)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def _train(tokenizer: Tokenizer, texts: Sequence[str], vocab_size: int, specials: list[str]) -> None:
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

@@ -88,6 +88,21 @@ def test_blank_pipeline_imports_no_more_with_the_package_than_without():
     assert set(without["heavy"]) <= {"torch"}
 
 
+def test_the_command_line_imports_nothing_heavy():
+    """spaCy imports all commands whenever one of them runs."""
+    told = run_fresh(
+        f"""
+        import sys
+        import spacy.cli
+        from importlib.metadata import entry_points
+        [point.load() for point in entry_points(group="spacy_cli") if point.name == "padellm"]
+        told = ["spacy_padellm.cli.export" in sys.modules, sorted(set(sys.modules) & set({HEAVY!r}) - {{"torch"}})]
+        """,
+        hidden=["spacy-transformers"],
+    )
+    assert told == [True, []]
+
+
 # thinc itself survives a torch that raises ImportError and no other error.
 @pytest.mark.parametrize(
     ("names", "error"),

@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.quantizers.auto import AutoQuantizationConfig
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from spacy_padellm.engine.attention import FOREST
 from spacy_padellm.engine.pieces import Pieces
@@ -74,6 +75,19 @@ def choose_device(device: str) -> torch.device:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(Errors.P026.format(device=device))
     return torch.device(device)
+
+
+def commit_of(reference: Reference) -> str | None:
+    """The commit of a hub model that its revision stands for now.
+
+    RAISES (ValueError): P027 if there is no such model.
+    """
+    try:
+        path = cached_file(reference.name, "config.json", revision=reference.revision)
+    except _BROKEN as error:
+        raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
+    commit: str | None = extract_commit_hash(path, None)
+    return commit
 
 
 def load_model(

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from spacy_padellm.engine.compiled import CompiledLayers
@@ -32,6 +32,8 @@ class LanguageModel:
     steps (CapturedSteps): Runs its steps, and captures them on a GPU. Whoever changes what the model computes other
         than by its weights (an adapter that is merged or switched off) calls `steps.forget()`.
     layers (CompiledLayers): Its layers as torch compiles them, for steps that ask for it.
+    base (nn.Module | None): What the weights under an adapter belong to; other models share them while somebody holds
+        it.
     """
 
     model: PreTrainedModel
@@ -40,6 +42,7 @@ class LanguageModel:
     name: str
     steps: CapturedSteps = field(default_factory=CapturedSteps, repr=False, compare=False)
     layers: CompiledLayers = field(default_factory=CompiledLayers, repr=False, compare=False)
+    base: nn.Module | None = field(default=None, repr=False, compare=False)
 
     def store(self, *, captured: bool) -> KVStore:
         """A K/V store for documents that step together, to be closed when they are done.

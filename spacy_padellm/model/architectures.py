@@ -82,6 +82,7 @@ def build_causal_lm_v1(
     chat: ChatTemplate | None = None,
     device: str = "auto",
     self_contained: bool = False,
+    frozen: bool = False,
     trust_remote_code: bool = False,
     max_row: int = 4096,
     gradient_checkpointing: bool = False,
@@ -91,42 +92,50 @@ def build_causal_lm_v1(
     name (str): Hub id or local folder.
     revision (str | None): Commit, tag or branch on the hub.
     lora (LoRA | None): The adapter, a block "spacy-padellm.LoRA.v1"; none to fine-tune all weights.
-    dtype (str): Of the base model's weights. Adapters are float32; without an adapter it must be "float32".
+    dtype (str): Of the base model's weights. Adapters are float32; without an adapter it must be "float32", or the
+        model frozen.
     quantization (dict[str, Any] | None): How the base model's weights are quantised when they are loaded: the settings
         of transformers' own quantisation config with its "quant_method", for instance {"quant_method":
-        "bitsandbytes", "load_in_4bit": true}. Needs an adapter, and the package that does it.
+        "bitsandbytes", "load_in_4bit": true}. Needs an adapter or a frozen model, and the package that does it.
     chat (ChatTemplate | None): For an instruct model: ask in its chat template, a block
         "spacy-padellm.ChatTemplate.v1"; none to ask in plain text.
     device (str): "auto" (the GPU if torch sees one), "cpu", "cuda" or "cuda:1" and so on.
     self_contained (bool): Save the base model with the pipeline, so that it loads without `name`.
+    frozen (bool): Ask the model as it is and never train it. No adapter then; unless self-contained, the pipeline holds
+        no weights.
     trust_remote_code (bool): Run code that lies beside the model. Only for models you trust.
     max_row (int): The most pieces in one pass of training; more are run one after the other.
     gradient_checkpointing (bool): Compute the layers again on the way back in place of keeping all they computed: less
         memory for a third more time. Gradients stay the same.
     RETURNS (Model[Sequence[TargetTree], float]): The model; its weights come with `initialize` or `from_disk`.
-    RAISES (ValueError): P001 for full fine-tuning in half precision or of quantised weights, or for what is no adapter,
-        no quantisation, no chat template or no device.
+    RAISES (ValueError): P001 for full fine-tuning in half precision or of quantised weights, for an adapter of a frozen
+        model, or for what is no adapter, no quantisation, no chat template or no device.
     """
-    if lora is None and dtype != "float32":
-        raise ValueError(Errors.P001.format(name="dtype", expected='"float32" without an adapter', got=dtype))
+    if lora is None and not frozen and dtype != "float32":
+        expected = '"float32" without an adapter, unless the model is frozen'
+        raise ValueError(Errors.P001.format(name="dtype", expected=expected, got=dtype))
+    if lora is not None and frozen:
+        raise ValueError(Errors.P001.format(name="frozen", expected="false with an adapter", got=frozen))
     if lora is not None and not isinstance(lora, LoRA):
         raise ValueError(Errors.P001.format(name="lora", expected='a block "spacy-padellm.LoRA.v1"', got=lora))
     if chat is not None and not isinstance(chat, ChatTemplate):
         raise ValueError(Errors.P001.format(name="chat", expected='a block "spacy-padellm.ChatTemplate.v1"', got=chat))
     if quantization is not None:
-        _check_quantization(quantization, lora, self_contained)
+        _check_quantization(quantization, lora, self_contained, frozen)
     _check_device(device)
     reference = Reference(name, revision, trust_remote_code)
-    source = PretrainedSource(reference, lora, getattr(torch, dtype), device, self_contained, quantization, chat)
+    source = PretrainedSource(
+        reference, lora, getattr(torch, dtype), device, self_contained, quantization, frozen, chat
+    )
     return forest_model(source, max_row=max_row, gradient_checkpointing=gradient_checkpointing)
 
 
-def _check_quantization(quantization: dict[str, Any], lora: LoRA | None, self_contained: bool) -> None:
+def _check_quantization(quantization: dict[str, Any], lora: LoRA | None, self_contained: bool, frozen: bool) -> None:
     if "quant_method" not in quantization:
         expected = 'a block with "quant_method", for instance "bitsandbytes"'
         raise ValueError(Errors.P001.format(name="quantization", expected=expected, got=quantization))
-    if lora is None:
-        expected = "an adapter, because quantised weights cannot be trained"
+    if lora is None and not frozen:
+        expected = "an adapter or a frozen model, because quantised weights cannot be trained"
         raise ValueError(Errors.P001.format(name="lora", expected=expected, got=lora))
     if self_contained:
         expected = "false with quantised weights, which are made of the base model anew"

@@ -82,9 +82,12 @@ class CausalLMShim(PyTorchShim):
         max_row (int): The most pieces in a row.
         dropout (float): Dropout rate.
         RETURNS (float): The mean loss in nats per target.
-        RAISES (ValueError): P028 if the loss is no finite number; the weights are as they were.
+        RAISES (ValueError): P028 if the loss is no finite number; the weights are as they were. P031 if the model is
+            frozen.
         """
         lm = self.lm
+        if not any(parameter.requires_grad for parameter in lm.model.parameters()):
+            raise ValueError(Errors.P031.format())
         weight = sum(tree.weight for tree in trees)
         total = 0.0
         # Captured steps would hold memory, and the update moves the weights they read.

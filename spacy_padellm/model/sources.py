@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from safetensors import SafetensorError
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -31,13 +29,10 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.engine.proof import prove
 from spacy_padellm.errors import Errors
+from spacy_padellm.model.adapters import add_adapter, load_adapter, save_adapter
+from spacy_padellm.model.bases import BASES, Borrowed
 from spacy_padellm.model.chat import ChatTemplate, check_turns
 from spacy_padellm.model.lora import LoRA
-
-_FOLLOWS_TRAINING = 1e-6
-"""Adapter dropout that a training run sets anew; peft builds no dropout layer at exactly 0."""
-
-_ADAPTER = "adapter_model.safetensors"
 
 
 class Source(Protocol):
@@ -95,8 +90,12 @@ class FreshSource:
 class PretrainedSource:
     """A pretrained causal LM with an adapter, or fine-tuned as a whole.
 
-    In a pipeline's folder: `adapter/` and `tokenizer/` beside a reference to the base model in the config; or, if
-    self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and `adapter/` if there is one.
+    In a pipeline's folder: `adapter/` (none if frozen) and `tokenizer/` beside a reference to the base model in the
+    config; or, if self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and `adapter/` if there is
+    one.
+
+    Weights that are not trained, under an adapter or because the model is frozen, are shared with all pipes of the
+    process that use the same (`model/bases.py`).
 
     reference (Reference): The base model.
     lora (LoRA | None): The adapter; None to train all weights.
@@ -104,6 +103,7 @@ class PretrainedSource:
     quantization (Mapping[str, Any] | None): How the base model's weights are quantised when they are loaded.
     device (str): "auto", "cpu", "cuda" or "cuda:1" and so on.
     self_contained (bool): Save the base model, too.
+    frozen (bool): Without an adapter: the weights are not trained.
     chat (ChatTemplate | None): The chat template that questions are asked in; None to ask in plain text.
     """
 
@@ -113,54 +113,46 @@ class PretrainedSource:
     device: str
     self_contained: bool
     quantization: Mapping[str, Any] | None = None
+    frozen: bool = False
     chat: ChatTemplate | None = None
 
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> LanguageModel:
-        model, pieces = self._base(self.reference)
-        pieces = self.chat.pieces(pieces) if self.chat else pieces
-        check_turns(pieces, self.chat, self.reference.name)
-        if self.lora is None and is_quantized(model):
-            expected = "an adapter, because quantised weights cannot be trained"
+        model, base = self._base(self.reference)
+        if self.lora is None and not self.frozen and is_quantized(model):
+            expected = "an adapter or a frozen model, because quantised weights cannot be trained"
             raise ValueError(Errors.P001.format(name="lora", expected=expected, got=self.lora))
         if self.lora is not None:
-            try:
-                model = get_peft_model(model, _peft_config(self.lora))
-            except ValueError as error:
-                modules = self.lora.target_modules
-                expected = f"names of linear layers of the model ({error})"
-                message = Errors.P001.format(name="lora.target_modules", expected=expected, got=modules)
-                raise ValueError(message) from error
-        return _proved(model, pieces, self.device, self.reference.name)
+            model = add_adapter(model, self.lora, self.reference.name)
+        pieces = load_pieces(self.reference)
+        pieces = self.chat.pieces(pieces) if self.chat else pieces
+        check_turns(pieces, self.chat, self.reference.name)
+        return _proved(model, pieces, self.device, self.reference.name, base=base)
 
     def save(self, lm: LanguageModel, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for part in ("base", "adapter", "tokenizer"):  # of another kind of model that was saved here before
             shutil.rmtree(folder / part, ignore_errors=True)
-        if isinstance(lm.model, PeftModel):
-            # save_embedding_layers=False: otherwise peft may ask the hub for the base model's config.
-            lm.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
-            for weights in (folder / "adapter").glob("*.safetensors"):
-                weights.chmod(0o644)
-            if self.self_contained:
-                save_bare_base(lm.model, lm.pieces, folder / "base")
-            else:
-                save_pieces(lm.pieces, folder / "tokenizer")
+        adapted = isinstance(lm.model, PeftModel)
+        if adapted:
+            save_adapter(lm.model, folder / "adapter")
+        if (adapted or self.frozen) and not self.self_contained:
+            save_pieces(lm.pieces, folder / "tokenizer")
+        elif adapted:
+            save_bare_base(lm.model, lm.pieces, folder / "base")
         else:
             save_model(lm.model, lm.pieces, folder / "base")
 
     def load(self, folder: Path) -> LanguageModel:
-        if (folder / "base").is_dir():
-            model, pieces = self._base(Reference(str(folder / "base")))
-        else:
-            model, _ = self._base(self.reference)
-            pieces = load_pieces(Reference(str(folder / "tokenizer")))
+        whole = (folder / "base").is_dir()
+        model, base = self._base(Reference(str(folder / "base")) if whole else self.reference)
+        pieces = load_pieces(Reference(str(folder / ("base" if whole else "tokenizer"))))
         check_turns(pieces, self.chat, str(folder))
         if (folder / "adapter").is_dir():
-            model = _with_adapter(model, folder / "adapter")
+            model = load_adapter(model, folder / "adapter")
         elif self.lora is not None:
             reason = "there is no such folder"
             raise ValueError(Errors.P027.format(what="adapter", name=folder / "adapter", reason=reason))
-        return _proved(model, pieces, self.device, self.reference.name)
+        return _proved(model, pieces, self.device, self.reference.name, base=base)
 
     def set_dropout(self, lm: LanguageModel, rate: float) -> None:
         if self.lora is None:
@@ -172,10 +164,13 @@ class PretrainedSource:
             if isinstance(module, nn.Dropout) and ".lora_dropout." in name:
                 module.p = rate
 
-    def _base(self, reference: Reference) -> tuple[PreTrainedModel, Pieces]:
+    def _base(self, reference: Reference) -> Borrowed:
         device = choose_device(self.device)
-        model = load_model(reference, dtype=self.dtype, device=device, quantization=self.quantization)
-        return model, load_pieces(reference)
+        if self.lora is None and not self.frozen:
+            return Borrowed(
+                load_model(reference, dtype=self.dtype, device=device, quantization=self.quantization), None
+            )
+        return BASES.borrow(reference, dtype=self.dtype, device=device, quantization=self.quantization)
 
 
 def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
@@ -192,42 +187,20 @@ def save_bare_base(model: PeftModel, pieces: Pieces, folder: Path) -> None:
     save_model(model.get_base_model(), pieces, folder, state=state)
 
 
-def _with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    if not (folder / _ADAPTER).is_file():
-        # peft would read a pickled file in its place, or ask the hub for one.
-        reason = f"it has no {_ADAPTER}"
-        raise ValueError(Errors.P027.format(what="adapter", name=folder, reason=reason))
-    try:
-        with warnings.catch_warnings():
-            # peft only warns of weights that the file lacks.
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, UserWarning, SafetensorError) as error:
-        raise ValueError(Errors.P027.format(what="adapter", name=folder, reason=error)) from error
-
-
 def _set_attention_dropout(model: PreTrainedModel, rate: float) -> None:
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = rate
 
 
-def _peft_config(lora: LoRA) -> LoraConfig:
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=_FOLLOWS_TRAINING if lora.dropout is None else lora.dropout,
-        target_modules=lora.target_modules,
-    )
-
-
-def _proved(model: PreTrainedModel, pieces: Pieces, device: str, name: str) -> LanguageModel:
+def _proved(
+    model: PreTrainedModel, pieces: Pieces, device: str, name: str, *, base: nn.Module | None = None
+) -> LanguageModel:
     chosen = choose_device(device)
     n_rows = model.get_input_embeddings().weight.shape[0]
     if len(pieces) > n_rows:
         reason = f"it has {len(pieces)} pieces, but the model has embeddings for {n_rows}"
         raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=reason))
-    lm = LanguageModel(on_device(model, chosen).eval(), pieces, chosen, name)
+    lm = LanguageModel(on_device(model, chosen).eval(), pieces, chosen, name, base=base)
     prove(lm)
     return lm

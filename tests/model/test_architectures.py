@@ -51,6 +51,12 @@ def test_pretrained_model_refuses_p001(setting: str, value: object):
         build_causal_lm_v1(name="somewhere", **{setting: value})
 
 
+def test_a_frozen_model_has_no_adapter_and_any_dtype_p001():
+    with pytest.raises(ValueError, match=r"\[P001\] Setting 'frozen': expected false with an adapter"):
+        build_causal_lm_v1(name="somewhere", frozen=True, lora=build_lora_v1())
+    assert build_causal_lm_v1(name="somewhere", frozen=True, dtype="bfloat16")
+
+
 @pytest.mark.parametrize(("setting", "value"), [("rank", 0), ("dropout", 1.0), ("dropout", -0.1)])
 def test_adapter_refuses_p001(setting: str, value: object):
     with pytest.raises(ValueError, match=rf"\[P001\] Setting 'lora\.{setting}'.*{value}"):

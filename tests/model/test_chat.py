@@ -11,21 +11,12 @@ from spacy.language import Language
 from thinc.api import Adam
 
 from spacy_padellm.model.architectures import shim_of
-from tests.checkpoints import build_model, chat_tokenizer
+from tests.checkpoints import write_instruct
 from tests.pipeline.makers import DATA, TEXTS, answers, blank, entities, examples, ours
 
 LORA = {"@misc": "spacy-padellm.LoRA.v1", "rank": 8, "alpha": 16.0}
 
 CHAT = {"@misc": "spacy-padellm.ChatTemplate.v1"}
-
-
-def instruct(folder: Path, template: str = "chatml") -> Path:
-    """Save a random instruct model as transformers saves one."""
-    tokenizer = chat_tokenizer(template)
-    model = build_model("llama", vocab_size=len(tokenizer), attention="eager", hidden_size=48, initializer_range=0.08)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def causal_lm(folder: Path, **settings: Any) -> dict[str, Any]:
@@ -46,7 +37,7 @@ def turns(nlp: Language) -> Any:
 
 @pytest.mark.parametrize("settings", [{"lora": LORA}, {"lora": LORA, "self_contained": True}, {}])
 def test_trains_saves_and_loads(settings: dict[str, Any], tmp_path: Path):
-    base = instruct(tmp_path / "base")
+    base = write_instruct(tmp_path / "base")
     nlp = learnt(blank(causal_lm(base, chat={**CHAT, "system": "You find names."}, **settings)), 5)
     assert turns(nlp).opening.startswith("<|im_start|>system\nYou find names.<|im_end|>")
     nlp.to_disk(tmp_path / "pipeline")
@@ -59,12 +50,12 @@ def test_trains_saves_and_loads(settings: dict[str, Any], tmp_path: Path):
 
 @pytest.mark.slow
 def test_learns_its_texts(tmp_path: Path):
-    nlp = learnt(blank(causal_lm(instruct(tmp_path), chat=CHAT)), 60)
+    nlp = learnt(blank(causal_lm(write_instruct(tmp_path), chat=CHAT)), 60)
     assert [entities(doc) for doc in nlp.pipe(TEXTS)] == [ents for _, ents in DATA]
 
 
 def test_the_template_changes_what_is_asked(tmp_path: Path):
-    base = instruct(tmp_path)
+    base = write_instruct(tmp_path)
     plain, chat = (blank(causal_lm(base, chat=block)) for block in (None, CHAT))
     for nlp in (plain, chat):
         nlp.initialize(lambda nlp=nlp: examples(nlp))
@@ -74,7 +65,7 @@ def test_the_template_changes_what_is_asked(tmp_path: Path):
 
 
 def test_a_pipeline_is_asked_as_it_was_trained(tmp_path: Path):
-    base = instruct(tmp_path / "base")
+    base = write_instruct(tmp_path / "base")
     for chat, other, message in ((CHAT, None, "trained with a chat template"), (None, CHAT, "trained in plain text")):
         nlp = blank(causal_lm(base, lora=LORA, chat=chat))
         nlp.initialize(lambda nlp=nlp: examples(nlp))
@@ -84,7 +75,7 @@ def test_a_pipeline_is_asked_as_it_was_trained(tmp_path: Path):
 
 
 def test_a_base_that_was_trained_with_turns(tmp_path: Path):
-    nlp = blank(causal_lm(instruct(tmp_path / "base"), chat=CHAT))
+    nlp = blank(causal_lm(write_instruct(tmp_path / "base"), chat=CHAT))
     nlp.initialize(lambda: examples(nlp))
     nlp.to_disk(tmp_path / "pipeline")
     with pytest.raises(ValueError, match=r"\[P037\]"):
@@ -103,7 +94,7 @@ def test_settings_that_are_none(tmp_path: Path):
 @pytest.mark.parametrize("window", [None, 40])
 def test_long_texts_leave_room_for_the_turns(window: int | None, tmp_path: Path):
     """What a text may have of the model's positions is what the question with its turns leaves."""
-    config = causal_lm(instruct(tmp_path), chat={**CHAT, "system": "You find names. " * 8})
+    config = causal_lm(write_instruct(tmp_path), chat={**CHAT, "system": "You find names. " * 8})
     nlp = spacy.blank("en")
     nlp.add_pipe("padellm_ner", config={"model": config, "window": window})
     nlp.initialize(lambda: examples(nlp))

@@ -196,6 +196,36 @@ def test_adapter_alone(tmp_path: Path, family: str, tokenizer: str):
     )
 
 
+def test_a_pipeline_with_an_adapter_is_as_large_as_the_adapter(base: Path, tmp_path: Path):
+    """Of the base model there is its name, its tokenizer, and not one weight."""
+    nlp = learnt(blank(causal_lm(base, lora=LORA)))
+    nlp.to_disk(tmp_path / "saved")
+    (weights_file,) = (tmp_path / "saved").rglob("*.safetensors")
+    model = shim_of(ours(nlp).model).lm.model
+    # A matrix of m rows and n columns gets one of (rank, n) and one of (m, rank).
+    expected = {}
+    for name, module in model.named_modules():
+        if name.endswith(".base_layer"):
+            rows, columns = module.weight.shape
+            layer = name.removesuffix(".base_layer")
+            expected |= {f"{layer}.lora_A.weight": (8, columns), f"{layer}.lora_B.weight": (rows, 8)}
+    saved = {name: tuple(weight.shape) for name, weight in load_file(weights_file).items()}
+    assert saved == expected and len(saved) == 2 * 2 * 7
+    size = 4 * sum(rows * columns for rows, columns in expected.values())
+    assert size < weights_file.stat().st_size < size + 8000  # names and shapes
+    others = {
+        path.relative_to(tmp_path / "saved").as_posix(): path.stat().st_size
+        for path in (tmp_path / "saved").rglob("*")
+        if path.is_file() and path != weights_file
+    }
+    kept = ("tokenizer", "vocab/", "padellm_ner/model/tokenizer/")
+    rest = {name: size for name, size in others.items() if not name.startswith(kept)}
+    assert set(rest) >= {"config.cfg", "meta.json", "padellm_ner/cfg", "padellm_ner/model/adapter/adapter_config.json"}
+    assert sum(rest.values()) < 20_000
+    published = sum(path.stat().st_size for path in base.glob("tokenizer*"))
+    assert sum(size for name, size in others.items() if name.startswith(kept[2])) < 1.1 * published + 2000
+
+
 def test_adapter_through_bytes_into_another(base: Path):
     nlp = learnt(blank(causal_lm(base, lora=LORA)))
     other = learnt(blank(causal_lm(base, lora=LORA)), rate=0.02)
