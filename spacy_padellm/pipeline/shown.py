@@ -9,6 +9,9 @@ from spacy_padellm.pipeline.trace import FATES, Found, Grown, Limb, Trace
 
 NOTHING = "Nothing was asked: the text has no word, or there is no label to ask about."
 
+FEWEST = 8
+"""Columns that a string keeps however little room there is."""
+
 NEWLINE = "⏎"
 """Stands for a line break."""
 
@@ -46,6 +49,21 @@ def cut(string: str, columns: int) -> str:
             break
         kept += character
     return f"{kept}…"
+
+
+def fit(strings: Sequence[str], columns: int) -> list[str]:
+    """Strings that together take no more than so many columns: the longest ones are cut, down to a few letters."""
+    fitted = [*strings]
+    while (excess := sum(map(width, fitted)) - columns) > 0:
+        place = max(range(len(fitted)), key=lambda place: width(fitted[place]))
+        widths = sorted(map(width, fitted))
+        # No shorter than the next longest one, so that none loses all while another keeps all.
+        least = max(FEWEST, widths[-2] - 1 if len(widths) > 1 else 0)
+        wanted = max(least, widths[-1] - excess)
+        if wanted >= widths[-1]:
+            break
+        fitted[place] = cut(fitted[place], wanted)
+    return fitted
 
 
 def part(number: float) -> str:

@@ -14,11 +14,11 @@ Fate = Literal["entity", "overlapped", "below", "elsewhere", "surplus", "unplace
 
 FATES: dict[Fate, str] = {
     "entity": "in doc.ents",
-    "overlapped": "in doc.spans, not in doc.ents: it overlaps another entity",
+    "overlapped": "in doc.spans only: overlaps another",
     "below": "below the threshold",
     "elsewhere": "another window knows the place better",
-    "surplus": "repeated more often than the text has it",
-    "unplaced": "not in the text, or not on the borders of tokens",
+    "surplus": "more repeats than the text has",
+    "unplaced": "does not stand in the text",
     "outvoted": "another label took the string",
 }
 """Each fate in words, the better ones first."""

@@ -7,12 +7,25 @@ from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
 
-from spacy_padellm.pipeline.shown import NOTHING, absence, cut, folded, part, places, steps, totals, trunk, visible
+from spacy_padellm.pipeline.shown import (
+    NOTHING,
+    absence,
+    cut,
+    fit,
+    folded,
+    part,
+    places,
+    remarks,
+    steps,
+    totals,
+    trunk,
+    visible,
+)
 from spacy_padellm.pipeline.trace import Grown, Limb, Trace
 
 _ROW = 22
 _PAD = 10
-_TRUNK, _FIRST, _SECOND, _WIDTH = 10, 230, 600, 1080
+_TRUNK, _FIRST, _SECOND, _WIDTH = 10, 300, 660, 1180
 """Where the columns begin and the drawing ends, in pixels: text, first questions, what they opened."""
 
 _PIXELS = 6.7
@@ -23,16 +36,21 @@ _STYLE = """
 @media (prefers-color-scheme:dark){.padellm{--ink:#ececec;--soft:#a8b0bc;--line:#6b7280;--good:#6ee7a8;--bad:#fdba74;
 --paper:#16181c}}
 .padellm text{font:11px ui-monospace,Menlo,Consolas,monospace;fill:var(--ink);white-space:pre}
-.padellm .soft{fill:var(--soft)} .padellm .good{fill:var(--good)} .padellm .bad{fill:var(--bad)}
+.padellm .ink{fill:var(--ink)} .padellm .soft{fill:var(--soft)} .padellm .good{fill:var(--good)} .padellm .bad{fill:var(--bad)}
 .padellm path{fill:none;stroke:var(--line)} .padellm .paper{fill:var(--paper)}
 """
 
 
 @dataclass(frozen=True)
 class _Text:
-    """One line of text: its column, its strings with their classes."""
+    """One line of text.
+
+    x, end (int): Where it begins and where it must end.
+    parts (tuple[tuple[str, str], ...]): Its strings with their classes.
+    """
 
     x: int
+    end: int
     parts: tuple[tuple[str, str], ...]
 
 
@@ -66,9 +84,9 @@ def tree_svg(trace: Trace, *, everything: bool = False) -> str:
         drawn += _tree(tree, rows, top)
         top += max(2 * _ROW, sum(row.height for row in rows)) + _ROW
     if not trace.trees:
-        drawn.append(_drawn(_Text(_TRUNK, ((NOTHING, "soft"),)), top + _ROW // 2))
+        drawn.append(_drawn(_Text(_TRUNK, _WIDTH, ((NOTHING, "soft"),)), top + _ROW // 2))
         top += _ROW
-    drawn.append(_drawn(_Text(_TRUNK, ((totals(trace), "soft"),)), top + _ROW // 2))
+    drawn.append(_drawn(_Text(_TRUNK, _WIDTH, ((totals(trace), "soft"),)), top + _ROW // 2))
     height = top + _ROW + _PAD
     title = escape(cut(visible(trace.text), 80) or "no text")
     return (
@@ -81,10 +99,10 @@ def tree_svg(trace: Trace, *, everything: bool = False) -> str:
 def _rows(tree: Grown, *, everything: bool) -> Iterator[_Row]:
     limbs, absent = folded(tree.limbs, everything=everything)
     for limb in limbs:
-        first = _Text(_FIRST + 20, ((visible(limb.question) + " ", "soft"), (visible(limb.answer), ""), _figures(limb)))
-        yield _Row(first, tuple(_rest(limb)))
+        parts = ((visible(limb.question) + " ", "soft"), (visible(limb.answer), "ink"), _figures(limb))
+        yield _Row(_Text(_FIRST + 20, _SECOND - 14, parts), tuple(_rest(limb)))
     if absent:
-        yield _Row(_Text(_FIRST + 20, ((absence(absent), "soft"),)))
+        yield _Row(_Text(_FIRST + 20, _WIDTH, ((absence(absent), "soft"),)))
 
 
 def _rest(limb: Limb) -> Iterator[_Text]:
@@ -92,20 +110,13 @@ def _rest(limb: Limb) -> Iterator[_Text]:
     if limb.kind != "mention":
         for found in limb.found:
             mention = f"{visible(found.label)} {found.ordinal} "
-            yield _Text(x, ((mention, "soft"), (visible(found.string), ""), _fate(found.places != (), places(found))))
-    for told in remarks_of(limb):
-        yield _Text(x, ((told, "bad"),))
+            yield _Text(x, _WIDTH, ((mention, "soft"), (visible(found.string), "ink"), _fate(found.places != (), places(found))))
+    for told in remarks(limb):
+        yield _Text(x, _WIDTH, ((told, "bad"),))
     for under in limb.opened:
-        parts = [(visible(under.question) + " ", "soft"), (visible(under.answer), ""), _figures(under)]
+        parts = [(visible(under.question) + " ", "soft"), (visible(under.answer), "ink"), _figures(under)]
         parts += [_fate(found.places != (), places(found)) for found in under.found]
-        yield _Text(x, (*parts, *((f"  {told}", "bad") for told in remarks_of(under))))
-
-
-def remarks_of(limb: Limb) -> list[str]:
-    """What is to be said about an answer beside its mentions."""
-    from spacy_padellm.pipeline.shown import remarks
-
-    return remarks(limb)
+        yield _Text(x, _WIDTH, (*parts, *((f"  {told}", "bad") for told in remarks(under))))
 
 
 def _figures(limb: Limb) -> tuple[str, str]:
@@ -119,8 +130,9 @@ def _fate(is_placed: bool, told: str) -> tuple[str, str]:
 def _tree(tree: Grown, rows: Sequence[_Row], top: int) -> Iterator[str]:
     height = max(2 * _ROW, sum(row.height for row in rows))
     middle = top + height // 2
-    yield _drawn(_Text(_TRUNK, ((visible(tree.text), ""),)), middle - 4)
-    yield _drawn(_Text(_TRUNK, ((trunk(tree), "soft"),)), middle + 12)
+    beside = _FIRST - 14
+    yield _drawn(_Text(_TRUNK, beside, ((visible(tree.text), "ink"),)), middle - 8)
+    yield _drawn(_Text(_TRUNK, beside, ((trunk(tree), "soft"),)), middle + 8)
     tops = accumulate((row.height for row in rows[:-1]), initial=top) if rows else ()
     for row, begins in zip(rows, tops, strict=True):
         at = begins + row.height // 2
@@ -138,17 +150,11 @@ def _joint(x: int, y: int, to_x: int, to_y: int) -> str:
 
 
 def _drawn(text: _Text, y: int) -> str:
-    """A line of text, what does not fit in its column cut off."""
-    end = next(border for border in (_FIRST - 10, _SECOND - 10, _WIDTH) if border > text.x)
-    if len(text.parts) == 1 and text.parts[0][1] == "soft" and text.x == _TRUNK and "," in text.parts[0][0]:
-        end = _WIDTH
-    room = int((end - text.x) / _PIXELS)
-    spans, whole = [], " ".join(string for string, _ in text.parts)
-    for place, (string, kind) in enumerate(text.parts):
-        last = sum(len(rest) for rest, _ in text.parts[place + 1 :][-1:])
-        shown = cut(string, max(4, room - min(last, room // 2)))
-        room -= len(shown)
-        spans.append(f'<tspan class="{kind}">{escape(shown)}</tspan>' if kind else f"<tspan>{escape(shown)}</tspan>")
-        if room <= 0:
-            break
-    return f'<text x="{text.x}" y="{y + 4}"><title>{escape(whole)}</title>{"".join(spans)}</text>'
+    """A line of text: what does not fit is cut, and stands whole in the title."""
+    strings = [string for string, _ in text.parts]
+    shown = fit(strings, int((text.end - text.x) / _PIXELS))
+    spans = (
+        f'<tspan class="{kind}">{escape(string)}</tspan>' for string, (_, kind) in zip(shown, text.parts, strict=True)
+    )
+    title = "" if shown == strings else f"<title>{escape(''.join(strings))}</title>"
+    return f'<text x="{text.x}" y="{y + 4}">{title}{"".join(spans)}</text>'

@@ -8,6 +8,7 @@ from spacy_padellm.pipeline.shown import (
     NOTHING,
     absence,
     cut,
+    fit,
     folded,
     part,
     places,
@@ -23,9 +24,6 @@ from spacy_padellm.pipeline.trace import Found, Grown, Limb, Trace
 COLUMNS = 100
 """How wide a line may be."""
 
-_FEWEST = 12
-"""Columns that a question, an answer or a remark keeps however deep it stands."""
-
 
 def tree_text(trace: Trace, *, everything: bool = False, columns: int = COLUMNS) -> str:
     """Draw a trace with box characters.
@@ -35,24 +33,24 @@ def tree_text(trace: Trace, *, everything: bool = False, columns: int = COLUMNS)
     columns (int): The most columns of a line.
     RETURNS (str): Lines, the last one with its end.
     """
-    lines = [cut(visible(trace.text) or "(no text)", columns)]
+    lines = [visible(trace.text) or "(no text)"]
     if not trace.trees:
         lines.append(NOTHING)
     for number, tree in enumerate(trace.trees, 1):
         lines += _tree(tree, number if len(trace.trees) > 1 else 0, everything=everything, columns=columns)
-    lines.append(cut(totals(trace), columns))
-    return "\n".join(lines) + "\n"
+    lines.append(totals(trace))
+    return "".join(f"{cut(line, columns)}\n" for line in lines)
 
 
 def _tree(tree: Grown, window: int, *, everything: bool, columns: int) -> Iterator[str]:
     if window:
         yield ""
-        yield cut(f"window {window}: {visible(tree.text)}", columns)
+        yield f"window {window}: {visible(tree.text)}"
     yield trunk(tree)
     limbs, absent = folded(tree.limbs, everything=everything)
     yield from _limbs(limbs, "", columns, more=bool(absent))
     if absent:
-        yield cut(f"└─ {absence(absent)}", columns)
+        yield f"└─ {absence(absent)}"
 
 
 def _limbs(limbs: Sequence[Limb], indent: str, columns: int, *, more: bool = False) -> Iterator[str]:
@@ -61,23 +59,19 @@ def _limbs(limbs: Sequence[Limb], indent: str, columns: int, *, more: bool = Fal
         yield _line(indent + ("└─ " if is_last else "├─ "), limb, columns)
         below = indent + ("   " if is_last else "│  ")
         for told in _below(limb):
-            yield below + cut(("│    " if limb.opened else "     ") + told, max(_FEWEST, columns - width(below)))
+            yield below + ("│    " if limb.opened else "     ") + told
         yield from _limbs(limb.opened, below, columns)
 
 
 def _line(lead: str, limb: Limb, columns: int) -> str:
-    """A question with its answer on the left, figures on the right."""
-    figures = f"  {part(limb.probability)}  {steps(limb)}"
+    """A question with its answer, and its figures."""
+    figures = f"{part(limb.probability)}  {steps(limb)}"
+    told = [visible(limb.question), visible(limb.answer) or "(nothing)"]
     if limb.kind == "mention" and len(limb.found) == 1:
-        figures += f"  confidence {part(limb.found[0].confidence)}  {places(limb.found[0])}"
-    room = columns - width(lead) - width(figures)
-    if room < 3 * _FEWEST:
-        # Why a mention has no place can take many words.
-        figures = cut(figures, max(_FEWEST, columns - width(lead) - 3 * _FEWEST))
-        room = columns - width(lead) - width(figures)
-    answer = visible(limb.answer) or "(nothing)"
-    question = cut(visible(limb.question), max(_FEWEST, room - 1 - min(width(answer), 2 * _FEWEST)))
-    return f"{lead}{question} {cut(answer, max(1, room - width(question) - 1))}{figures}"
+        figures += f"  confidence {part(limb.found[0].confidence)}"
+        told.append(places(limb.found[0]))
+    question, answer, *rest = fit(told, columns - width(lead) - width(figures) - 3 - 2 * (len(told) - 2))
+    return lead + "  ".join([f"{question} {answer}", figures, *rest])
 
 
 def _below(limb: Limb) -> Iterator[str]:
