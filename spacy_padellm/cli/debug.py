@@ -161,7 +161,9 @@ def corpora_of(
     blocks = {name: {**block, "augmenter": None} if "augmenter" in block else block for name, block in blocks.items()}
     readers = util.registry.resolve({"corpora": blocks})["corpora"]
     ours = (one for one in config.get("components", {}).values() if one.get("factory") == "padellm_ner")
-    named = {name: partial(_references, reader, nlp) for name, reader in readers.items() if callable(reader)}
+    named: dict[str, Callable[[], Iterator[Doc]]] = {
+        name: partial(_references, reader, nlp) for name, reader in readers.items() if callable(reader)
+    }
     return nlp, named, dict(next(ours, {}))
 
 
@@ -221,7 +223,7 @@ def counted(found: Findings, limit: int, spans_key: str) -> Iterator[str]:
         "mentions reach over the end of a sentence: a window may end there": found.cross_sentence,
         "mentions lie off token borders: no prediction can reach them": found.unaligned,
         f"texts have more than {limit} mentions of one label: none of them is asked for": found.over_limit,
-        f"mentions stand in doc.spans[{spans_key!r}] only, not in doc.ents: overlaps, scored as spans only": found.nested,
+        f"mentions stand in doc.spans[{spans_key!r}] only, not in doc.ents: only spans hold overlaps": found.nested,
         "documents have no annotation at all: training leaves them out": found.unannotated,
         "documents have no text: training leaves them out": found.blank_texts,
         "texts stood before in this corpus: they weigh double": found.doubles,
@@ -238,8 +240,8 @@ def suspected(suspects: Suspects) -> Iterator[str]:
             f"{one.string!r} ({one.label}) {one.annotated} of {one.occurs}" for one in repeated[:SHOWN]
         )
         yield (
-            f"{gaps} occurrences of annotated strings are not annotated: gaps, or a reason for placing = \"strict\" "
-            f"and against \"all\": {examples}"
+            f'{gaps} occurrences of annotated strings are not annotated: gaps, or a reason for placing = "strict" '
+            f'and against "all": {examples}'
         )
     means = {
         "two_labels": "strings have several labels in one text: leave one_label_per_string off",

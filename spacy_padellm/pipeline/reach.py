@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import srsly
-from huggingface_hub import try_to_load_from_cache
 from spacy.tokens import Doc
+from transformers.utils import cached_file
 
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
 from spacy_padellm.engine.pieces import Pieces
@@ -126,7 +126,7 @@ def local_folder(name: str) -> Path | None:
     if Path(name).is_dir():
         return Path(name)
     try:
-        found = try_to_load_from_cache(name, "tokenizer.json")
-    except ValueError:  # no name of the hub
+        found = cached_file(name, "tokenizer.json", local_files_only=True)
+    except (OSError, ValueError):  # it is not there, or no name of the hub
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(found).parent if found else None

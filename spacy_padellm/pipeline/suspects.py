@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from spacy.tokens import Doc, Span
@@ -129,7 +130,7 @@ class Suspects:
 
     def _look_at_overlaps(self, golds: Sequence[Span]) -> None:
         ordered = sorted(golds, key=lambda gold: (gold.start, -gold.end))
-        if all(one.end <= two.start for one, two in zip(ordered, ordered[1:], strict=False)):
+        if all(one.end <= two.start for one, two in pairwise(ordered)):
             return
         for place, gold in enumerate(ordered):
             if any(one.start < gold.start < one.end < gold.end for one in ordered[:place]):

@@ -157,9 +157,7 @@ class Telling:
             lost: Fate = "unplaced" if mention in unplaced else "surplus" if mention in surplus else "outvoted"
             fate = min((place.fate for place in places), key=_RANKS.index, default=lost)
             confidence = self.bar.confidence(mention)
-            found.append(
-                Found(mention.label, mention.string, mention.ordinal, mention.score, confidence, fate, places)
-            )
+            found.append(Found(mention.label, mention.string, mention.ordinal, mention.score, confidence, fate, places))
         return found
 
     def _groups(self, answered: Sequence[Answered]) -> list[list[_Node]]:

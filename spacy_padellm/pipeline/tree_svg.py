@@ -36,7 +36,8 @@ _STYLE = """
 @media (prefers-color-scheme:dark){.padellm{--ink:#ececec;--soft:#a8b0bc;--line:#6b7280;--good:#6ee7a8;--bad:#fdba74;
 --paper:#16181c}}
 .padellm text{font:11px ui-monospace,Menlo,Consolas,monospace;fill:var(--ink);white-space:pre}
-.padellm .ink{fill:var(--ink)} .padellm .soft{fill:var(--soft)} .padellm .good{fill:var(--good)} .padellm .bad{fill:var(--bad)}
+.padellm .ink{fill:var(--ink)} .padellm .soft{fill:var(--soft)} .padellm .good{fill:var(--good)}
+.padellm .bad{fill:var(--bad)}
 .padellm path{fill:none;stroke:var(--line)} .padellm .paper{fill:var(--paper)}
 """
 
@@ -110,7 +111,9 @@ def _rest(limb: Limb) -> Iterator[_Text]:
     if limb.kind != "mention":
         for found in limb.found:
             mention = f"{visible(found.label)} {found.ordinal} "
-            yield _Text(x, _WIDTH, ((mention, "soft"), (visible(found.string), "ink"), _fate(found.places != (), places(found))))
+            yield _Text(
+                x, _WIDTH, ((mention, "soft"), (visible(found.string), "ink"), _fate(found.places != (), places(found)))
+            )
     for told in remarks(limb):
         yield _Text(x, _WIDTH, ((told, "bad"),))
     for under in limb.opened:

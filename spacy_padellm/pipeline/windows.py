@@ -120,9 +120,7 @@ def text_room(lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], *, 
     return room_for(lm.pieces, lm.max_positions, scheme, words, max_answer=max_answer)
 
 
-def room_for(
-    pieces: Pieces, max_positions: int, scheme: Scheme, words: Mapping[str, Words], *, max_answer: int
-) -> int:
+def room_for(pieces: Pieces, max_positions: int, scheme: Scheme, words: Mapping[str, Words], *, max_answer: int) -> int:
     """The same of a model of which only the tokenizer and the positions are there."""
     trunk = scheme.trunk(_PROBE)
     free = max_positions - len(pieces.start)

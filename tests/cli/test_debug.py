@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from spacy_padellm.cli.debug import debug
 from spacy_padellm.data.docs import to_doc_bin
 from spacy_padellm.data.records import Gold, Record
-from tests.checkpoints import llama_tokenizer, write_checkpoint
+from tests.checkpoints import write_checkpoint
 
 NLP = spacy.blank("en")
 NAMES = [(0, 3), (8, 10), (12, 14), (16, 18), (23, 25)]
@@ -167,7 +167,7 @@ def test_suspects_are_told_with_what_they_mean(tmp_path):
     output = tmp_path / "found.json"
     shown = " ".join(run(file, "--output", output).output.split())
     for told in (
-        "1 occurrences of annotated strings are not annotated: gaps, or a reason for placing = \"strict\"",
+        '1 occurrences of annotated strings are not annotated: gaps, or a reason for placing = "strict"',
         "'Rome' (city) 1 of 2",
         "1 strings have several labels in one text: leave one_label_per_string off: 'Bonn': City , city",
         "1 mentions cross another one",
@@ -190,7 +190,7 @@ def test_suspects_are_told_with_what_they_mean(tmp_path):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "model"
-    return write_checkpoint(folder, "llama", llama_tokenizer())
+    return write_checkpoint(folder)
 
 
 LONG = Record("Ada met Hugo in Paris . " * 40, (Gold(0, 3, "person"), Gold(8, 700, "person")))
@@ -215,12 +215,9 @@ def test_positions_of_the_model_are_a_limit(tmp_path, checkpoint):
     (reach,) = [corpus.reach for corpus in debug(file, tokenizer=checkpoint).values()]
     positions = json.loads((checkpoint / "config.json").read_text())["max_position_embeddings"]
     assert reach.positions == positions and 0 < reach.limit < positions
-    (checkpoint_of_another := tmp_path / "other").mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
-        (checkpoint_of_another / name).write_bytes((checkpoint / name).read_bytes())
-    config = json.loads((checkpoint / "config.json").read_text())
-    (checkpoint_of_another / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 100000}))
-    assert debug(file, tokenizer=checkpoint_of_another)["a"].reach.in_windows == 0
+    assert reach.in_windows == 1
+    longer = write_checkpoint(tmp_path / "longer", max_position_embeddings=8192)
+    assert debug(file, tokenizer=longer)["a"].reach.in_windows == 0
 
 
 def test_tokenizer_and_window_of_a_config(config, checkpoint, corpus):
@@ -234,7 +231,7 @@ name = {json.dumps(str(checkpoint))}
 """
     config.write_text(config.read_text().replace("[corpora]", ours + "[corpora]"), encoding="utf-8")
     found = debug(config)
-    assert found["train"].reach.limit == 7 and found["train"].reach.in_windows == 1
+    assert found["train"].reach.limit == 7 and found["train"].reach.in_windows == 3
     assert debug(config, window=500)["train"].reach.in_windows == 0
 
 

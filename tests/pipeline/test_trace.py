@@ -180,6 +180,7 @@ def test_groups_of_labels_share_within_the_group_only(trained: Callable[..., Lan
 @pytest.fixture
 def fates(trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Traces a text as if the model had answered a script."""
+
     def make(text: str, script: dict[tuple[str, int], str], **settings: Any) -> list[Any]:
         nlp = trained(**settings)
         with answering(monkeypatch, script):

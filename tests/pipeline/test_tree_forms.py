@@ -14,7 +14,9 @@ from spacy_padellm.pipeline.tree_html import tree_html
 from spacy_padellm.pipeline.tree_svg import tree_svg
 from spacy_padellm.pipeline.tree_text import tree_text
 
-HOSTILE = "<script>alert(1)</script> \"quoted\" 'single' & &amp; ]]> <!-- \x00\x07\x1b[31m \u202eright\u202c \u2028 \ud800"
+HOSTILE = (
+    "<script>alert(1)</script> \"quoted\" 'single' & &amp; ]]> <!-- \x00\x07\x1b[31m \u202eright\u202c \u2028 \ud800"
+)
 VOID = {"meta"}
 
 
