@@ -261,6 +261,9 @@ class Errors(metaclass=Coded):
         "{differences}. Name another folder, or give the same again."
     )
 
+    # P160-P165: seeing what a pipe does, and looking at gold.
+    P160 = "There is no padellm_ner pipe {name!r}; the pipeline has {pipes}. Name one that it has with --pipe."
+
     # P170-P174: benchmarks on documents made to measure.
     P170 = (
         "A document of {words} words that is asked about {labels} labels cannot have {mentions} mentions: expected one "

@@ -139,6 +139,17 @@ class Branch:
     guesses: tuple[str, ...] = ()
 
 
+class Course(NamedTuple):
+    """When an answer grew, in steps of its document, from 1.
+
+    begun (int): The step that gave its first piece, or its end where it has none.
+    ended (int): The step that gave its end.
+    """
+
+    begun: int
+    ended: int
+
+
 class Answer(NamedTuple):
     """What a model answered to one branch.
 
@@ -147,12 +158,14 @@ class Answer(NamedTuple):
         the PaDeLLM paper; 1.0 for an empty answer.
     finish (Finish): Why the answer stopped.
     n_pieces (int): Number of pieces in the answer, the end piece excluded.
+    course (Course | None): When it grew; None where nobody asked for it.
     """
 
     text: str
     probability: float
     finish: Finish
     n_pieces: int
+    course: Course | None = None
 
 
 class Answered(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor
 
+from spacy_padellm.engine.counters import Counters, StreamLog
 from spacy_padellm.engine.drafting import Drafting
 from spacy_padellm.engine.growing import Growing
 from spacy_padellm.engine.growth import Growth, Request
@@ -21,35 +22,6 @@ from spacy_padellm.engine.stream import Asked, Bounds, Stream
 from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch
 from spacy_padellm.types import Answered
-
-
-@dataclass
-class Counters:
-    """What decoding cost, in figures that do not depend on the machine.
-
-    documents (int): Documents decoded.
-    steps (int): Forward passes.
-    document_steps (int): Steps each document took part in, summed over documents.
-    pieces (int): Pieces fed to the model.
-    answers (int): Answers given.
-    answer_pieces (int): Pieces of those answers, ends excluded.
-    drafts (int): Pieces fed as drafts.
-    drafts_accepted (int): Those that were wanted.
-    peak_kv_pieces (int): The most K/V places held at once, all slots together.
-    """
-
-    documents: int = 0
-    steps: int = 0
-    document_steps: int = 0
-    pieces: int = 0
-    answers: int = 0
-    answer_pieces: int = 0
-    drafts: int = 0
-    drafts_accepted: int = 0
-    peak_kv_pieces: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -66,6 +38,7 @@ class Decoding:
     compile_layers (bool): Compile the model's layers.
     labels_at_once (int | None): How many of a document's first questions are asked at once: memory is needed for these
         and what they open. None for all of them, in the fewest steps.
+    record (bool): Have each answer say in which steps it grew (`Answer.course`). Nothing else changes.
     """
 
     constrain: bool = True
@@ -76,6 +49,7 @@ class Decoding:
     cuda_graphs: bool = True
     compile_layers: bool = False
     labels_at_once: int | None = None
+    record: bool = False
 
 
 def decode(
@@ -110,6 +84,7 @@ def decode_stream(
     """
 
     drafting = options.drafting.on(lm.device)
+    log = StreamLog(counters)
 
     def grow(request: Request) -> Growth:
         return Growth(
@@ -121,14 +96,18 @@ def decode_stream(
             constrain=options.constrain,
             drafting=drafting,
             at_once=options.labels_at_once,
+            record=options.record,
         )
 
     @torch.inference_mode()
     def step(store: KVStore, stretches: list[Stretch], fed: list[Growth]) -> None:
+        begun = log.now()
         _step(lm, store, stretches, fed, compiled=options.compile_layers)
+        pieces, places = sum(stretch.stop - stretch.start for stretch in stretches), stream.n_places
         counters.steps += 1
-        counters.pieces += sum(stretch.stop - stretch.start for stretch in stretches)
-        counters.peak_kv_pieces = max(counters.peak_kv_pieces, stream.n_places)
+        counters.pieces += pieces
+        counters.peak_kv_pieces = max(counters.peak_kv_pieces, places)
+        log.step(pieces, len(fed), places, begun)
 
     def forget() -> None:
         lm.steps.forget()
@@ -147,19 +126,22 @@ def decode_stream(
         forget=forget,
         bounds=Bounds(in_flight, options.max_row, places, spare=drafting.spare(lm.device)),
     )
-    for number, ended in stream.run(documents):
-        if not isinstance(ended, Growth):
-            yield number, ended or []
-            continue
-        answers = ended.answered()
-        counters.documents += 1
-        counters.document_steps += ended.n_steps
-        drafts, accepted = ended.drafts.counted(ended.fed)
-        counters.drafts += drafts
-        counters.drafts_accepted += accepted
-        counters.answers += len(answers)
-        counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
-        yield number, answers
+    try:
+        for number, ended in stream.run(documents):
+            if not isinstance(ended, Growth):
+                yield number, ended or []
+                continue
+            answers = ended.answered()
+            counters.documents += 1
+            counters.document_steps += ended.n_steps
+            drafts, accepted = ended.drafts.counted(ended.fed)
+            counters.drafts += drafts
+            counters.drafts_accepted += accepted
+            counters.answers += len(answers)
+            counters.answer_pieces += sum(answer.n_pieces for _, answer in answers)
+            yield number, answers
+    finally:
+        log.end()
 
 
 def _step(

@@ -38,6 +38,7 @@ class Growing:
     optional (bool): It is a further answer or stands under one: it is left out where the model has no room for it.
     given (list[Given]): Where it goes once it is finished, beside the other answers to the question.
     drafted (bool): It is a draft: only what the model puts behind it is wanted.
+    begun (int): The step of its document that gave its first piece, where courses are recorded; 0 before.
     """
 
     branch: Branch
@@ -52,6 +53,7 @@ class Growing:
     optional: bool = False
     given: list[Given] = field(default_factory=list)
     drafted: bool = False
+    begun: int = 0
 
     def draft(self, node: int, pieces: list[int], copy: Any) -> Growing:
         """What it would be once it had come to a node with these pieces."""

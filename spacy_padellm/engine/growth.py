@@ -18,7 +18,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.tree.packing import Stretch
 from spacy_padellm.tree.tree import Tree
 from spacy_padellm.tree.visibility import ROOT
-from spacy_padellm.types import Answer, Answered, Branch, Finish, Form
+from spacy_padellm.types import Answer, Answered, Branch, Course, Finish, Form
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Growth:
     drafting (Drafting): What is fed before it is known to be wanted.
     at_once (int | None): How many of the first questions are asked at once, the next ones when these are answered with
         all they opened; None for all of them.
+    record (bool): Whether answers say in which steps they grew.
     alone (bool): Whether it steps alone, so that a step costs more than a few pieces do.
     RAISES (ValueError): P023 if the text, a question or an answer needs more positions than the model has. A further
         answer that does, or what stands under it, is not followed; nor is a draft.
@@ -69,6 +70,7 @@ class Growth:
         constrain: bool,
         drafting: Drafting,
         at_once: int | None = None,
+        record: bool = False,
     ) -> None:
         self.slot = slot
         self.alone = True
@@ -82,6 +84,7 @@ class Growth:
         self._max_answer = max_answer
         self._constrain = constrain
         self._drafting = drafting
+        self._record = record
         self._constraints: dict[Form | None, Constraint] = {}
         self._growing: dict[int, list[Growing]] = {}
         self._drafted: dict[int, list[Growing]] = {}
@@ -197,6 +200,8 @@ class Growth:
 
     def _go_on(self, growing: Growing, choice: Choice) -> None:
         piece, log_probability, others = choice
+        if self._record and not growing.begun:
+            growing.begun = self.n_steps
         left = self._leave(growing, piece, log_probability, others) if others else []
         self._advance(growing, piece, log_probability)
         for other, its_piece, its_log_probability in left:
@@ -256,7 +261,8 @@ class Growth:
         else:
             text = self._pieces.decode(growing.pieces)
         self._n_copying -= growing.branch.copies and growing.own
-        answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces))
+        course = Course(growing.begun, self.n_steps) if self._record else None
+        answer = Answer(text, math.exp(growing.log_probability), finish, len(growing.pieces), course)
         follows = self._request.follow(growing.branch, text)
         opened = [self._plant(branch, growing.node, optional=growing.optional) for branch in follows]
         growing.given.append(Given(Answered(growing.branch, answer), growing.own, opened))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ from spacy_padellm.model.sources import Source
 from spacy_padellm.training.batching import rows_of
 from spacy_padellm.training.loss import row_loss
 from spacy_padellm.training.targets import TargetTree
+
+LOGGER = logging.getLogger(__name__)
 
 _MOST_BYTES = 2**32 - 1
 """The longest binary value msgpack can write."""
@@ -62,7 +66,9 @@ class CausalLMShim(PyTorchShim):
 
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> None:
         """Make the model as it is at the start of training. `questions` are the segments of the prompt."""
+        begun = time.perf_counter()
         self._hold(self.source.create(texts, questions))
+        _tell("Made", self.lm, begun)
 
     def _hold(self, lm: LanguageModel) -> None:
         _calm_forks()
@@ -162,8 +168,10 @@ class CausalLMShim(PyTorchShim):
 
         RAISES (ValueError): P027 if a part of it is missing or broken; P025 if its family cannot be used.
         """
+        begun = time.perf_counter()
         # A part that is missing must not be taken for a hub id, as a relative path might be.
         self._hold(self.source.load(Path(path).absolute()))
+        _tell("Loaded", self.lm, begun)
         return self
 
     def to_bytes(self) -> bytes:
@@ -197,3 +205,13 @@ class CausalLMShim(PyTorchShim):
 def _calm_forks() -> None:
     """A process forked after torch has used its threads (`nlp.pipe(n_process=2)`) hangs unless it uses one only."""
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def _tell(what: str, lm: LanguageModel, begun: float) -> None:
+    """Log a model that is there. It has passed its check, or it would have been refused (P025)."""
+    if LOGGER.isEnabledFor(logging.INFO):
+        family = getattr(lm.model.config, "model_type", "unknown")
+        seconds = time.perf_counter() - begun
+        weights = sum(weight.numel() for weight in lm.model.parameters())
+        told = "%s a model: family %s, %d weights, device %s, dtype %s, check passed, %.2f s"
+        LOGGER.info(told, what, family, weights, lm.device, lm.model.dtype, seconds)

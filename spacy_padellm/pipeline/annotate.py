@@ -34,6 +34,7 @@ class Annotation:
         if it was read as a whole.
     confidences (tuple[float, ...]): One a span.
     below (tuple[Judged, ...]): What had its place and was not sure enough to become a span.
+    asked_in (tuple[int, ...]): The window of each of `answered`, by its number from 0; none if there are no windows.
     """
 
     spans: tuple[Placed, ...] = ()
@@ -46,15 +47,35 @@ class Annotation:
     windows: tuple[tuple[int, int], ...] = ()
     confidences: tuple[float, ...] = ()
     below: tuple[Judged, ...] = ()
+    asked_in: tuple[int, ...] = ()
 
     def said(self) -> list[dict[str, Any]]:
-        """Questions and answers as plain values. Those passed over say so."""
+        """Questions and answers as plain values, as `docs/debugging.md` lists them."""
         passed_over = set(self.passed_over)
         lines: list[dict[str, Any]] = []
-        for one in self.answered:
-            line = {"prompt": one.branch.question, "response": one.answer.text, "label": one.branch.label}
-            lines.append({**line, "passed_over": True} if one in passed_over else line)
+        for number, one in enumerate(self.answered):
+            line = said_of(one)
+            if self.windows:
+                line["window"] = [*self.windows[self.asked_in[number]]]
+            if one in passed_over:
+                line["passed_over"] = True
+            lines.append(line)
         return lines
+
+
+def said_of(answered: Answered) -> dict[str, Any]:
+    """A question and its answer as plain values. Steps stand there where they were recorded."""
+    branch, answer = answered
+    line: dict[str, Any] = {
+        "prompt": branch.question,
+        "response": answer.text,
+        "label": branch.label,
+        "ordinal": branch.ordinal,
+        "probability": answer.probability,
+        "finish": answer.finish.value,
+        "pieces": answer.n_pieces,
+    }
+    return line if answer.course is None else {**line, "steps": [*answer.course]}
 
 
 @dataclass

@@ -1,7 +1,9 @@
 """The spaCy component: thin. It reads documents, has their questions answered, and writes what was found."""
 
+import logging
 import os
 import random
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,12 +38,17 @@ from spacy_padellm.pipeline.label_spec import Kept
 from spacy_padellm.pipeline.labels import Labels, check_label, check_labels, enumerated, words_of
 from spacy_padellm.pipeline.options import Options
 from spacy_padellm.pipeline.parts import Parts, Tally
+from spacy_padellm.pipeline.telling import Telling, Witness
+from spacy_padellm.pipeline.trace import Trace
 from spacy_padellm.pipeline.windows import GoldParts, Windowing, gold_parts
 from spacy_padellm.schemes.segments import prompt_segments
 from spacy_padellm.training.copying import draw_copy_task
 from spacy_padellm.training.label_draw import LabelPool
 from spacy_padellm.training.targets import TargetTree, grow_gold
 from spacy_padellm.types import Answered, Mention, Scheme, Words
+
+IO_LOGGER = logging.getLogger("spacy_padellm.io")
+"""Tells texts, questions and answers, and so nothing unless its own level is set (`spacy_padellm/__init__.py`)."""
 
 _TOKENIZER_SAMPLE = 20_000
 """Documents whose texts a fresh tokenizer is trained on and whose labels are counted, at most."""
@@ -243,8 +250,11 @@ class PaDeLLMNER(TrainablePipe):
             return False
         return True
 
-    def _find(self, docs: Iterable[Doc | Pause], in_flight: int) -> Iterator[tuple[int, Annotation | Exception]]:
-        """The annotation of each document with its number in the stream, as soon as it is done."""
+    def _find(
+        self, docs: Iterable[Doc | Pause], in_flight: int, witness: Witness | None = None
+    ) -> Iterator[tuple[int, Annotation | Exception]]:
+        """The annotation of each document with its number in the stream, as soon as it is done. A witness sees all of
+        it, and then nothing is added to what the pipe counts."""
         try:
             lm = self._ready()
             asking = Asking(self.name, self.scheme, self.cfg, self.options.labels_from_context)
@@ -254,28 +264,32 @@ class PaDeLLMNER(TrainablePipe):
             for number, _ in enumerate(doc for doc in docs if isinstance(doc, Doc)):
                 yield number, error.with_traceback(met)
             return
-        bar = Bar(self.calibration, self.options.threshold)
-        parts = Parts(asking, partial(self._windowing_for, lm), self._read, bar=bar, tally=self._tally)
+        read = self._read if witness is None else witness.reading(partial(self._read, lost=witness.lost))
+        tally = self._tally if witness is None else witness.tally
+        parts = Parts(asking, partial(self._windowing_for, lm), read, bar=self._bar(), tally=tally)
         answers = stream_texts(
             lm,
             self.scheme,
             asking.own.words,
-            parts.texts(docs),
-            decoding=self.options.decoding(),
-            counters=self.counters,
+            parts.texts(docs) if witness is None else witness.texts(parts.texts(docs)),
+            decoding=self.options.decoding(record=witness is not None),
+            counters=self.counters if witness is None else witness.counters,
             in_flight=max(1, in_flight),
         )
         for number, outcome in answers:
             yield from parts.take(number, outcome)
 
-    def _read(self, text: Text, answered: Sequence[Answered]) -> Annotation:
+    def _bar(self) -> Bar:
+        return Bar(self.calibration, self.options.threshold)
+
+    def _read(self, text: Text, answered: Sequence[Answered], *, lost: Lost | None = None) -> Annotation:
         return read_annotation(
             self.scheme,
             text,
             answered,
             placing=self.options.placing,
             one_label=self.options.one_label_per_string,
-            lost=self._lost,
+            lost=self._lost if lost is None else lost,
         )
 
     def _windowing_for(self, lm: LanguageModel, words: Mapping[str, Words]) -> Windowing:
@@ -311,12 +325,35 @@ class PaDeLLMNER(TrainablePipe):
             annotations[number] = outcome
         return annotations
 
+    def trace(self, doc: Doc) -> Trace:
+        """See how a document is annotated: every question with its answer, when it grew and what became of it.
+
+        The document is read as `predict` reads it and is not changed; what the pipe counts is not either.
+
+        doc (Doc): The document; one that the pipe has annotated before will do.
+        RETURNS (Trace): Its tree, or one for each window.
+        RAISES (ValueError): As `predict` does.
+        """
+        self._ready()
+        witness, begun = Witness(), time.perf_counter()
+        annotation = Annotation()
+        for _, outcome in self._find([doc], _WINDOWS, witness):
+            if isinstance(outcome, Exception):
+                raise outcome
+            annotation = outcome
+        seconds = time.perf_counter() - begun
+        told = Telling(self.scheme, self._bar(), shim_of(self.model).lm.pieces, self.options)
+        return told.trace(doc, annotation, witness, seconds=seconds)
+
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Annotation]) -> None:
         """Write what `predict` found to `doc.spans[spans_key]` and `doc.ents`."""
+        tells = IO_LOGGER.isEnabledFor(logging.DEBUG)
         for doc, annotation in zip(docs, scores, strict=True):
             write_annotation(
                 doc, annotation, spans_key=self.options.spans_key, overwrite_ents=self.options.overwrite_ents
             )
+            if tells:
+                IO_LOGGER.debug("%s: %r %s", self.name, doc.text, srsly.json_dumps(annotation.said()))
             if self.options.save_io:
                 doc.user_data.setdefault("llm_io", {})[self.name] = annotation.said()
 

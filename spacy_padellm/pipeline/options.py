@@ -64,8 +64,11 @@ class Options:
         check_number("count_weight", self.count_weight)
         check_number("threshold", self.threshold, most=1.0)
 
-    def decoding(self) -> Decoding:
-        """How answers are decoded."""
+    def decoding(self, *, record: bool = False) -> Decoding:
+        """How answers are decoded.
+
+        record (bool): Have answers say in which steps they grew, as they do with `save_io`.
+        """
         drafting = Drafting(self.draft_questions, self.draft_copies, self.draft_counts)
         return Decoding(
             constrain=self.constrain,
@@ -76,4 +79,5 @@ class Options:
             cuda_graphs=self.cuda_graphs,
             compile_layers=self.compile_layers,
             labels_at_once=self.labels_at_once,
+            record=record or self.save_io,
         )

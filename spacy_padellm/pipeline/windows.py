@@ -117,10 +117,15 @@ def text_room(lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], *, 
 
     RETURNS (int): Pieces, none or fewer if there is no room at all.
     """
-    pieces, trunk = lm.pieces, scheme.trunk(_PROBE)
-    free = lm.max_positions - len(pieces.start) - len(pieces.closing)
+    return room_for(lm.pieces, lm.max_positions, scheme, words, max_answer=max_answer)
+
+
+def room_for(pieces: Pieces, max_positions: int, scheme: Scheme, words: Mapping[str, Words], *, max_answer: int) -> int:
+    """The same of a model of which only the tokenizer and the positions are there."""
+    trunk = scheme.trunk(_PROBE)
+    free = max_positions - len(pieces.start) - len(pieces.closing)
     free -= sum(len(pieces.question(segment)) for segment in trunk if segment != _PROBE)
-    copies, answer = trunk.count(_PROBE), min(max_answer, lm.max_positions // _ANSWER_SHARE)
+    copies, answer = trunk.count(_PROBE), min(max_answer, max_positions // _ANSWER_SHARE)
     room, branches = free, scheme.ask(words)
     questions = pieces.encode([branch.question for branch in branches])
     for branch, asked in zip(branches, map(len, questions), strict=True):

@@ -18,7 +18,7 @@ from thinc.api import Adam
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline import component
 from spacy_padellm.pipeline.component import PaDeLLMNER
-from spacy_padellm.types import Answer, Answered, Branch, Finish
+from spacy_padellm.types import Answer, Answered, Branch, Course, Finish
 
 FRESH: dict[str, Any] = {
     "@architectures": "spacy-padellm.FreshCausalLM.v1",
@@ -167,7 +167,9 @@ def answering(monkeypatch: Any, script: Script | Callable[[str], Script]) -> Ite
             while waiting:
                 branch = waiting.pop(0)
                 answer = lines.get((branch.label, branch.ordinal), "0")
-                done.append(Answered(branch, Answer(answer, 0.5 if branch.ordinal else 0.75, Finish.END, 1)))
+                done.append(
+                    Answered(branch, Answer(answer, 0.5 if branch.ordinal else 0.75, Finish.END, 1, Course(1, 1)))
+                )
                 waiting = [*scheme.follow(branch, answer), *waiting]
             yield number, done
 
