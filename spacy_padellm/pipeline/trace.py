@@ -14,7 +14,7 @@ Fate = Literal["entity", "overlapped", "below", "elsewhere", "surplus", "unplace
 
 FATES: dict[Fate, str] = {
     "entity": "in doc.ents",
-    "overlapped": "in doc.spans only: overlaps another",
+    "overlapped": "in doc.spans only (overlap)",
     "below": "below the threshold",
     "elsewhere": "another window knows the place better",
     "surplus": "more repeats than the text has",

@@ -20,8 +20,8 @@ IO = logging.getLogger("spacy_padellm.io")
 
 
 def said(doc: Doc) -> list[dict[str, Any]]:
-    lines = doc.user_data["llm_io"]["padellm_ner"]
-    assert isinstance(lines, list)
+    # msgpack reads lists back as tuples.
+    lines: list[dict[str, Any]] = json.loads(json.dumps(doc.user_data["llm_io"]["padellm_ner"]))
     return lines
 
 

@@ -88,7 +88,7 @@ def test_text():
         "0-22: 14 pieces, read once, 3 steps\n"
         "├─ entity type:⏎person⏎⏎<num> 3  0.90  steps 1-2\n"
         "│  ├─ ⏎<mention 1> Ada  0.80  steps 2-3  confidence 0.70  0-3 in doc.ents\n"
-        "│  ├─ ⏎<mention 2> Hugo  0.80  steps 2-3  confidence 0.70  8-12 in doc.spans only: overlaps another\n"
+        "│  ├─ ⏎<mention 2> Hugo  0.80  steps 2-3  confidence 0.70  8-12 in doc.spans only (overlap)\n"
         "│  └─ ⏎<mention 3> Bo  0.80  steps 2-3  confidence 0.70  does not stand in the text\n"
         "└─ 2 labels 0 (0.95 to 0.99): film, drink\n"
         "PaDeLLM, 6 answers, 3 steps, 71 pieces computed, 8 shared, 14 of 21 drafts wanted, 12 ms\n"
