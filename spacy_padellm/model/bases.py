@@ -65,8 +65,8 @@ class Borrowed(NamedTuple):
 class Bases:
     """The base models that are in use. A base goes when the last pipe that uses it goes.
 
-    proved (WeakSet[nn.Module]): Those that passed the load-time proof, under whatever adapter: it is about who sees whom,
-        and adapters change linear layers only.
+    proved (WeakSet[nn.Module]): Those that passed the load-time proof, under whatever adapter: it is about who sees
+        whom, and adapters change linear layers only.
     """
 
     def __init__(self) -> None:
