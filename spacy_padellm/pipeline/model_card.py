@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from spacy_padellm.about import __version__
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline.component import PaDeLLMNER
 from spacy_padellm.pipeline.labels import words_of
+from spacy_padellm.types import Branch
 
 TEXT = "Ada met Hugo in Paris."
 """The text of the example."""
@@ -96,7 +95,8 @@ def model_card(pipe: PaDeLLMNER, *, base: str | None = None) -> str:
     )
 
 
-def _first_question(pipe: PaDeLLMNER) -> Any:
+def _first_question(pipe: PaDeLLMNER) -> Branch:
+    """That about the first label; a pipe without labels is shown with one."""
     labels = pipe.cfg["labels"] or {"person": None}
     return pipe.scheme.ask(words_of(labels, pipe.scheme), TEXT)[0]
 
