@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -63,9 +63,14 @@ class Borrowed(NamedTuple):
 
 
 class Bases:
-    """The base models that are in use. A base goes when the last pipe that uses it goes."""
+    """The base models that are in use. A base goes when the last pipe that uses it goes.
+
+    proved (WeakSet[nn.Module]): Those that passed the load-time proof, under whatever adapter: it is about who sees
+        whom, and adapters change linear layers only.
+    """
 
     def __init__(self) -> None:
+        self.proved: WeakSet[nn.Module] = WeakSet()
         self._bases: WeakValueDictionary[tuple[Kind, Origin], PreTrainedModel] = WeakValueDictionary()
         # While it loads a model, transformers changes settings of the whole process, such as torch's default dtype.
         self._lock = threading.RLock()

@@ -202,5 +202,8 @@ def _proved(
         reason = f"it has {len(pieces)} pieces, but the model has embeddings for {n_rows}"
         raise ValueError(Errors.P027.format(what="tokenizer", name=name, reason=reason))
     lm = LanguageModel(on_device(model, chosen).eval(), pieces, chosen, name, base=base)
-    prove(lm)
+    if base is None or base not in BASES.proved:
+        prove(lm)
+        if base is not None:
+            BASES.proved.add(base)
     return lm

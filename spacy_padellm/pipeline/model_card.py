@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from spacy_padellm.about import __version__
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline.component import PaDeLLMNER
 from spacy_padellm.pipeline.labels import words_of
+from spacy_padellm.types import Branch
 
 TEXT = "Ada met Hugo in Paris."
 """The text of the example."""
@@ -16,7 +15,6 @@ TEXT = "Ada met Hugo in Paris."
 _INTRODUCTION = """# {name}
 
 {what}, exported by spacy-padellm {version}. It answers questions about the entities of a text.
-Labels it is asked about: {labels}.
 
 ## How it is asked
 
@@ -93,12 +91,11 @@ def model_card(pipe: PaDeLLMNER, *, base: str | None = None) -> str:
     lm = shim_of(pipe.model).lm
     pieces, tokenizer = lm.pieces, lm.pieces.tokenizer
     start = " ".join(f"`{tokenizer.convert_ids_to_tokens(piece)}`" for piece in pieces.start)
-    branch = _first_question(pipe)
+    branch, *_ = _questions(pipe)
     return _INTRODUCTION.format(
         name=pipe.name,
         what="A causal language model" if base is None else f"A LoRA adapter for the causal language model `{base}`",
         version=__version__,
-        labels=", ".join(f"`{label}`" for label in pipe.labels) or "none yet",
         start=f" behind the piece {start} (number {', '.join(map(str, pieces.start))})" if start else "",
         manner=_TURNS if pieces.turns else _PLAIN,
         closing=_closing(pieces),
@@ -115,22 +112,25 @@ def _closing(pieces: Pieces) -> str:
     return _CLOSING.format(names=names, numbers=", ".join(map(str, pieces.closing))) if pieces.closing else ""
 
 
-def _first_question(pipe: PaDeLLMNER) -> Any:
+def _questions(pipe: PaDeLLMNER) -> list[Branch]:
+    """The first questions about the example's text; a pipe without labels is shown with one."""
     labels = pipe.cfg["labels"] or {"person": None}
-    return pipe.scheme.ask(words_of(labels, pipe.scheme), TEXT)[0]
+    return pipe.scheme.ask(words_of(labels, pipe.scheme), TEXT)
 
 
 def _segments(pipe: PaDeLLMNER) -> str:
     """The segments of the example, one a line."""
-    branch = _first_question(pipe)
+    first, *_ = questions = _questions(pipe)
     lines = [f"About the text `{TEXT}`, these segments come first:", ""]
     lines += [f"* `{segment!r}`" for segment in pipe.scheme.trunk(TEXT)]
-    lines += ["", f"then the question `{branch.question!r}`."]
-    follows = pipe.scheme.follow(branch, "2")
+    lines += ["", "then a question, which is one of these:", ""]
+    lines += [f"* {f'`{one.label}`' if one.label else 'all labels'}: `{one.question!r}`" for one in questions]
+    follows = pipe.scheme.follow(first, "2")
     if follows:
         asked = " and ".join(f"`{follow.question!r}`" for follow in follows)
         lines += [
-            f"The answer is how many mentions of `{branch.label}` there are. If it is `2`, the questions {asked}",
+            "",
+            f"The answer is how many mentions of the label there are. If it is `2`, the questions {asked}",
             "follow, each behind all of the above and the answer `2`; the answer to each is a mention, as it stands in",
             "the text.",
         ]
@@ -138,7 +138,7 @@ def _segments(pipe: PaDeLLMNER) -> str:
 
 
 def _code(pipe: PaDeLLMNER, base: str | None) -> str:
-    pieces, branch = shim_of(pipe.model).lm.pieces, _first_question(pipe)
+    pieces, branch = shim_of(pipe.model).lm.pieces, _questions(pipe)[0]
     load = "tokenizer = AutoTokenizer.from_pretrained(folder)\nmodel = AutoModelForCausalLM.from_pretrained(folder)"
     if base is not None:
         load = (

@@ -25,7 +25,9 @@ from torch import nn
 from spacy_padellm.engine.checkpoint import Reference
 from spacy_padellm.engine.compiled import CompiledLayers, layers_of
 from spacy_padellm.engine.graphs import CapturedSteps
+from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.proof import own_attention, prove
+from spacy_padellm.errors import Errors
 from spacy_padellm.model import bases, sources
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.model.bases import Bases, origin_of, with_modules_of_its_own
@@ -132,6 +134,26 @@ def test_the_base_is_loaded_and_kept_once(base: Path, loads: list[str], registry
     # Tied embeddings stay tied.
     for nlp in (one, two):
         assert model_of(nlp).get_input_embeddings().weight is model_of(nlp).get_output_embeddings().weight
+
+
+def test_the_base_proves_itself_once(base: Path, monkeypatch: pytest.MonkeyPatch):
+    """An adapter does not change who sees whom. Models that are trained as a whole prove themselves each."""
+    proofs: list[str] = []
+    monkeypatch.setattr(sources, "prove", lambda lm: proofs.append(lm.name))
+    pipelines = [made(base), made(base), made(base, dtype="bfloat16")]
+    assert len(proofs) == 2
+    pipelines += [made(base, lora=None), made(base, lora=None)]
+    assert len(proofs) == 4 and len(pipelines) == 5
+
+
+def test_a_base_that_failed_is_tried_again_p025(base: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(lm: LanguageModel) -> None:
+        raise ValueError(Errors.P025.format(family=lm.family, name=lm.name, reason="on purpose"))
+
+    monkeypatch.setattr(sources, "prove", fail)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"\[P025\].*on purpose"):
+            made(base)
 
 
 def test_two_pipes_of_one_pipeline_share_through_a_folder(base: Path, tmp_path: Path, loads: list[str]):

@@ -82,7 +82,11 @@ def test_the_readme_asks_as_the_pipeline_does(
     else:
         export_adapter(adapted, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf8")
-    assert "as if a blank stood in front" in card and "`city`, `movie`" in card and "'\\n<mention 2>'" in card
+    assert (
+        "as if a blank stood in front" in card
+        and r"* `movie`: `'entity type:\nmovie\n\n<num>'`" in card
+        and "'\\n<mention 2>'" in card
+    )
     assert run_card(tmp_path / "out", monkeypatch) == "city 1 ['Paris']"
 
 
