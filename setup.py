@@ -119,7 +119,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["spacy_padellm", "spacy_padellm.*"]),
-    package_data={"spacy_padellm": ["py.typed"]},
+    package_data={"spacy_padellm": ["py.typed"], "spacy_padellm.service": ["page.html"]},
     install_requires=REQUIRES,
     extras_require={
         "spacy-transformers": SPACY_TRANSFORMERS,

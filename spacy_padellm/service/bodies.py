@@ -15,10 +15,10 @@ class _Body(BaseModel):
 class LabelBody(_Body):
     """What is said about a label beside its name."""
 
-    words: str | None = Field(None, description="Its words in the question; else the prompt's own choice")
-    description: str | None = Field(None, description="What it means")
+    words: str | None = Field(default=None, description="Its words in the question; else the prompt's own choice")
+    description: str | None = Field(default=None, description="What it means")
     examples: list[str] = Field(default_factory=list, description="Mentions of it")
-    threshold: float | None = Field(None, ge=0, le=1, description="How sure a mention must be")
+    threshold: float | None = Field(default=None, ge=0, le=1, description="How sure a mention must be")
 
 
 LabelsBody = list[str] | dict[str, LabelBody | str | None]
@@ -27,9 +27,9 @@ LabelsBody = list[str] | dict[str, LabelBody | str | None]
 class AnnotateBody(_Body):
     """A text, or several, and what is asked about them."""
 
-    text: str | None = Field(None, description="One text")
-    texts: list[str] | None = Field(None, description="Several texts")
-    labels: LabelsBody | None = Field(None, description="The labels to look for; else the pipeline's own")
+    text: str | None = Field(default=None, description="One text")
+    texts: list[str] | None = Field(default=None, description="Several texts")
+    labels: LabelsBody | None = Field(default=None, description="The labels to look for; else the pipeline's own")
     threshold: float | None = Field(
         None, ge=0, le=1, description="How sure a mention of a label without a threshold of its own must be"
     )
@@ -74,9 +74,9 @@ class MentionBody(BaseModel):
     label: str
     text: str
     pipe: str = Field(description="The pipe that found it")
-    score: float | None = Field(None, description="Probability of its pieces")
-    count_score: float | None = Field(None, description="Probability of its label's count")
-    confidence: float | None = Field(None, description="What thresholds act on")
+    score: float | None = Field(default=None, description="Probability of its pieces")
+    count_score: float | None = Field(default=None, description="Probability of its label's count")
+    confidence: float | None = Field(default=None, description="What thresholds act on")
 
 
 class DocumentBody(BaseModel):

@@ -62,7 +62,9 @@ class Guard:
 
     async def _answer(self, scope: Scope, message: Message, send: Send) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
             self._note(getattr(scope.get("route"), "path", "other"), message["status"])
         await send(message)
 
