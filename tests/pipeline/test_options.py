@@ -89,10 +89,12 @@ def test_save_io(scripted: Callable[..., Any]):
     script = {("city", 0): "1", ("city", 1): "Paris"}
     assert "llm_io" not in scripted(script).user_data
     asked = scripted(script, save_io=True).user_data["llm_io"]["padellm_ner"]
+    rest = {"finish": "end", "pieces": 1, "steps": [1, 1]}
+    count, mention = {**rest, "ordinal": 0, "probability": 0.75}, {**rest, "ordinal": 1, "probability": 0.5}
     assert asked == [
-        {"prompt": "entity type:\ncity\n\n<num>", "response": "1", "label": "city"},
-        {"prompt": "\n<mention 1>", "response": "Paris", "label": "city"},
-        {"prompt": "entity type:\nmovie\n\n<num>", "response": "0", "label": "movie"},
+        {"prompt": "entity type:\ncity\n\n<num>", "response": "1", "label": "city", **count},
+        {"prompt": "\n<mention 1>", "response": "Paris", "label": "city", **mention},
+        {"prompt": "entity type:\nmovie\n\n<num>", "response": "0", "label": "movie", **count},
     ]
 
 
