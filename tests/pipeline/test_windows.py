@@ -510,3 +510,14 @@ def test_what_was_learnt_of_sentences_holds_in_windows_of_one_each(trained: Call
         ("Jaws", "movie"),
         ("Paris", "city"),
     ] * 10
+
+
+def test_blanks_at_the_edges_are_no_window(trained: Callable[..., Language]):
+    """A text that is longer than a window only by blanks in front and behind is read at once, and not told of."""
+    blanks = " " * 60
+    nlp = trained(window=30)
+    padded, plain = nlp(f"{blanks}{TEXTS[0]}{blanks}"), nlp(TEXTS[0])
+    found, expected = ([(one.text, one.label_) for one in doc.spans["sc"]] for doc in (padded, plain))
+    assert found == expected != []
+    with pytest.warns(UserWarning, match=r"\[W010\] 1 of 1 documents"):
+        nlp(" ".join(TEXTS * 3))
