@@ -512,6 +512,7 @@ def test_what_was_learnt_of_sentences_holds_in_windows_of_one_each(trained: Call
     ] * 10
 
 
+@pytest.mark.filterwarnings("ignore:.*W001:UserWarning")
 def test_blanks_at_the_edges_are_no_window(trained: Callable[..., Language]):
     """A text that is longer than a window only by blanks in front and behind is read at once, and not told of."""
     blanks = " " * 60
