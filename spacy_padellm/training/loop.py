@@ -187,6 +187,7 @@ def train(
     RAISES (ValueError): P196 if the batches are others than the checkpoint's; P197 if the weights are.
     """
     nlp, checkpoints = begun.nlp, begun.checkpoints
+    output.mkdir(parents=True, exist_ok=True)
     training = Training(nlp, use_gpu=use_gpu)
     if begun.origin is Origin.CHECKPOINT and begun.checkpoint is not None:
         training.go_on_from(begun.checkpoint)
