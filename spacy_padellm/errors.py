@@ -315,6 +315,6 @@ class Errors(metaclass=Coded):
         "from 'model-last'."
     )
     P199 = (
-        "{path} has a training that was interrupted after update {step}. Go on with --resume, or remove the folder to "
+        "{path} has a training that was interrupted with {updates} updates done. Go on with --resume, or remove the folder to "
         "begin anew."
     )

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from spacy import util
 from spacy.cli._util import import_code, parse_config_overrides, setup_gpu, show_validation_error
+from spacy.training.loop import DIR_MODEL_LAST
 from wasabi import msg
 
 from spacy_padellm.cli.root import app, coded_errors
@@ -54,8 +55,7 @@ def train_cli(
         setup_gpu(gpu_id)
         begun = _start(config_path, output, overrides, resume=resume, use_gpu=gpu_id)
         if begun.origin is Origin.NOTHING_LEFT:
-            assert begun.checkpoint is not None
-            msg.good(f"This training is finished, with update {begun.checkpoint.progress.step}: nothing is changed.")
+            msg.good(f"This training is finished: nothing is changed. {output / DIR_MODEL_LAST}")
             return
         outcome = train(begun, output, every=checkpoint_every, use_gpu=gpu_id)
     finally:
@@ -72,7 +72,7 @@ def _start(config_path: Path, output: Path, overrides: dict[str, Any], *, resume
     msg.good("Initialized pipeline")
     msg.divider("Training pipeline")
     if begun.origin is Origin.CHECKPOINT and begun.checkpoint is not None:
-        msg.info(f"Going on after update {begun.checkpoint.progress.step}")
+        msg.info(f"Going on with {begun.checkpoint.progress.step + 1} updates done")
     elif resume and begun.origin is Origin.BEGINNING:
         msg.info(f"There is nothing to go on from in {output}: training begins from the start")
     return begun
@@ -84,5 +84,5 @@ def _end(outcome: Outcome) -> None:
         return
     resume = [] if {"--resume", "-R"} & {*sys.argv} else ["--resume"]
     command = shlex.join(["python", "-m", "spacy", *sys.argv[1:], *resume])
-    msg.warn(f"Interrupted after update {outcome.step}, with a checkpoint. To go on:", command)
+    msg.warn(f"Interrupted with {outcome.step + 1} updates done and a checkpoint written. To go on:", command)
     raise typer.Exit(_SIGNALLED + outcome.signal)

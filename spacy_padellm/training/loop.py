@@ -200,6 +200,9 @@ def train(
     with nlp.select_pipes(disable=training.frozen):
         log, end_log = training.settings["logger"](nlp, stdout, stderr)
     depends_on = fingerprint(nlp.config)
+    if begun.origin is not Origin.CHECKPOINT:
+        # Or else a first `model-last` without one would be taken for what another command left.
+        training.checkpoint(checkpoints, depends_on)
     with Interruption() as interruption:
         try:
             for _, told, is_best in training.updates():

@@ -59,7 +59,7 @@ def start(config: Config, output: Path, checkpoints: Checkpoints, *, resume: boo
     checkpoint = checkpoints.latest()
     if checkpoint is not None and not resume:
         if not checkpoint.progress.done:
-            raise ValueError(Errors.P199.format(path=output, step=checkpoint.progress.step))
+            raise ValueError(Errors.P199.format(path=output, updates=checkpoint.progress.step + 1))
         checkpoint = None
     _give_seed(config, checkpoint)
     nlp = init_nlp(config, use_gpu=use_gpu)

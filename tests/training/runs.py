@@ -259,9 +259,10 @@ class Runs:
         spacy_train(nlp, output, stdout=io.StringIO(), stderr=io.StringIO())
 
     def files(self, name: str, which: str = "model-last") -> dict[str, bytes]:
-        """What is in the folder of a pipeline, but for what says which run it was (its config)."""
-        folder = self.folder / name / which
-        paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "config.cfg"]
+        """What is in the folder of a pipeline, but for what says which run it was (its config) and a file that
+        transformers writes in one of two ways, by where the tokenizer came from."""
+        folder, aside = self.folder / name / which, ("config.cfg", "special_tokens_map.json")
+        paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in aside]
         assert paths, folder
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
