@@ -315,6 +315,6 @@ class Errors(metaclass=Coded):
         "from 'model-last'."
     )
     P199 = (
-        "{path} has a training that was interrupted with {updates} updates done. Go on with --resume, or remove the folder to "
-        "begin anew."
+        "{path} has a training that was interrupted with {updates} updates done. Go on with --resume, or remove the "
+        "folder to begin anew."
     )

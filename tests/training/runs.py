@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
-from spacy.training.loop import train as spacy_train
 from spacy.training.initialize import init_nlp
+from spacy.training.loop import train as spacy_train
 from spacy.util import load_config, registry
 
 from spacy_padellm.training.checkpoint import FOLDER, Checkpoints
