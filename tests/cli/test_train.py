@@ -126,24 +126,24 @@ print(os.waitstatus_to_exitcode(os.waitpid(life(), 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_killed_again_and_again(tmp_path: Path):
     """At random moments behind a checkpoint, also while the next one or a pipeline is written."""
-    runs = Runs(tmp_path, **{"training.max_steps": 60, "training.eval_frequency": 4})
+    runs = Runs(tmp_path, **{"training.max_steps": 24, "training.eval_frequency": 6})
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)
     options = [word for name, value in runs.overrides.items() for word in (f"--{name}", str(value))]
 
     def drive(name: str, kills: int) -> None:
         out = str(tmp_path / name)
-        words = ["padellm", "train", str(runs.path), "--output", out, "--resume", "--checkpoint-every", "3"]
+        words = ["padellm", "train", str(runs.path), "--output", out, "--resume", "--checkpoint-every", "2"]
         done = subprocess.run(
             [sys.executable, str(driver), out, str(kills), *words, "--code", makers.__file__, *options],
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0 and done.stdout.split()[-1] == "0", done.stdout + done.stderr
 
     drive("whole", 0)
-    drive("killed", 8)
+    drive("killed", 5)
     for which in ("model-best", "model-last"):
         assert runs.files("whole", which) == runs.files("killed", which)
