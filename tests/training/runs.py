@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import os
 import random
 import signal
@@ -264,7 +265,10 @@ class Runs:
         folder, aside = self.folder / name / which, ("config.cfg", "special_tokens_map.json")
         paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in aside]
         assert paths, folder
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        # spaCy lists scores by label in the order of a set, which is another in each process.
+        found["meta.json"] = json.dumps(json.loads(found["meta.json"]), sort_keys=True).encode()
+        return found
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The optimizer in the newest checkpoint."""
