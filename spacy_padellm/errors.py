@@ -70,6 +70,16 @@ class Warnings(metaclass=Coded):
         "{count} of {docs} documents in {path} were left out, because they have no gold annotation: neither "
         "doc.spans['{spans_key}'] nor doc.ents."
     )
+    # W070-W079: training that goes on.
+    W070 = (
+        "{path} has no checkpoint beside it, so training goes on from its weights (averaged ones, if the optimizer "
+        "averages), and all else begins anew: the optimizer's moments, schedules and steps, and the order of the "
+        "examples. 'model-best' is replaced once its score is reached again."
+    )
+    W071 = (
+        "The checkpoint was written with other versions, so training may go on a little differently than it would have "
+        "without a break: {differences}."
+    )
 
 
 class Errors(metaclass=Coded):
@@ -312,4 +322,26 @@ class Errors(metaclass=Coded):
     P193 = (
         "There is no padellm_ner pipe {name!r} to calibrate; the pipeline has {pipes}. Name one that it has with "
         "--pipe."
+    )
+    # P195-P199: training that goes on.
+    P195 = (
+        "The training in {path} cannot go on with other settings or another corpus than it began with. What differs: "
+        "{differences}. Give the same again, or name another folder."
+    )
+    P196 = (
+        "The corpus does not give the same {count} batches again, so the place in it is lost. Expected a reader, an "
+        "augmenter and a batcher that draw from Python's `random` or have a seed of their own, and the same code as "
+        "then. Train from the beginning, or take this checkpoint's pipeline as a sourced component."
+    )
+    P197 = (
+        "The optimizer and the pipeline do not have the same weights: {name!r} is in one only. Expected the same code "
+        "as when the training began, and components whose weights thinc or torch hold."
+    )
+    P198 = (
+        "The checkpoint {path} is damaged: {problem}. Remove it, to begin anew or, with --resume, to go on "
+        "from 'model-last'."
+    )
+    P199 = (
+        "{path} has a training that was interrupted with {updates} updates done. Go on with --resume, or remove the "
+        "folder to begin anew."
     )

@@ -10,7 +10,7 @@ from wasabi import msg
 
 app = typer.Typer(
     name="padellm",
-    help="Tools of spacy-padellm: convert and check data, annotate files, evaluate, calibrate and export pipelines.",
+    help="Tools of spacy-padellm: convert and check data, annotate files, train, evaluate, calibrate, export and serve pipelines.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

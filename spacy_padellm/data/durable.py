@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 DRAFT = ".tmp"
 """What a file's name ends with until it is whole."""
+
+_OLD = ".old"
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
@@ -55,3 +58,21 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def place_folder(draft: Path, path: Path) -> None:
+    """Give a folder that was written under another name its own, once all in it is on the disk. What had the name is
+    removed; between the two there is a moment without either."""
+    for one in (*draft.rglob("*"), draft):
+        if one.is_dir():
+            _sync_folder(one)
+        else:
+            with one.open("rb+") as file:
+                os.fsync(file.fileno())
+    old = path.with_name(path.name + _OLD)
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(draft, path)
+    _sync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)

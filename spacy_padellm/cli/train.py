@@ -1,0 +1,97 @@
+"""`python -m spacy padellm train`: training that can be interrupted."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from spacy import util
+from spacy.cli._util import import_code, parse_config_overrides, setup_gpu, show_validation_error
+from spacy.training.loop import DIR_MODEL_LAST
+from wasabi import msg
+
+from spacy_padellm.cli.root import app, coded_errors
+from spacy_padellm.data.lock import Lock
+from spacy_padellm.settings import check_whole
+
+if TYPE_CHECKING:
+    from spacy_padellm.training.loop import Outcome
+    from spacy_padellm.training.start import Start
+
+_SIGNALLED = 128
+"""What a shell adds to a signal's number, where that ended a command."""
+
+
+@app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train_cli(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Config file", exists=True, allow_dash=True),
+    output: Path = typer.Option(..., "--output", "--output-path", "-o", help="Folder to write pipelines to"),
+    resume: bool = typer.Option(False, "--resume", "-R", help="Go on where a training in the folder was interrupted"),
+    checkpoint_every: int = typer.Option(
+        0, "--checkpoint-every", help="Updates after which there is a checkpoint, beside one at each evaluation"
+    ),
+    code_path: Path | None = typer.Option(None, "--code", "-c", help="Python file with functions the config needs"),
+    verbose: bool = typer.Option(False, "--verbose", "-V", "-VV", help="Say more"),
+    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="GPU, -1 for the CPU"),
+) -> None:
+    """Train a pipeline as `spacy train` does, with the same updates and settings, and write checkpoints from which
+    --resume goes on as if nothing had happened. SIGTERM and Ctrl-C end it with a checkpoint.
+    """
+    # Every command of spaCy imports this module, and what is imported here takes seconds.
+    from spacy_padellm.training.checkpoint import FOLDER
+    from spacy_padellm.training.loop import train
+    from spacy_padellm.training.start import Origin
+
+    if verbose:
+        util.logger.setLevel(logging.DEBUG)
+    overrides = parse_config_overrides(ctx.args)
+    import_code(code_path)
+    folder = output / FOLDER
+    with coded_errors():
+        check_whole("checkpoint_every", checkpoint_every, least=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(folder / "lock")
+        lock.take()
+    try:
+        setup_gpu(gpu_id)
+        begun = _start(config_path, output, overrides, resume=resume, use_gpu=gpu_id)
+        if begun.origin is Origin.NOTHING_LEFT:
+            msg.good(f"This training is finished: nothing is changed. {output / DIR_MODEL_LAST}")
+            return
+        outcome = train(begun, output, every=checkpoint_every, use_gpu=gpu_id)
+    finally:
+        lock.release()
+    _end(outcome)
+
+
+def _start(config_path: Path, output: Path, overrides: dict[str, Any], *, resume: bool, use_gpu: int) -> Start:
+    from spacy_padellm.training.checkpoint import FOLDER, Checkpoints
+    from spacy_padellm.training.start import Origin, start
+
+    with show_validation_error(config_path):
+        config = util.load_config(config_path, overrides=overrides, interpolate=False)
+    msg.divider("Initializing pipeline")
+    with coded_errors(), show_validation_error(config_path, hint_fill=False):
+        begun = start(config, output, Checkpoints(output / FOLDER), resume=resume, use_gpu=use_gpu)
+    msg.good("Initialized pipeline")
+    msg.divider("Training pipeline")
+    if begun.origin is Origin.CHECKPOINT and begun.checkpoint is not None:
+        msg.info(f"Going on with {begun.checkpoint.progress.step + 1} updates done")
+    elif resume and begun.origin is Origin.BEGINNING:
+        msg.info(f"There is nothing to go on from in {output}: training begins from the start")
+    return begun
+
+
+def _end(outcome: Outcome) -> None:
+    if outcome.signal is None:
+        msg.good("Saved pipeline to output directory", outcome.last)
+        return
+    resume = [] if {"--resume", "-R"} & {*sys.argv} else ["--resume"]
+    command = shlex.join(["python", "-m", "spacy", *sys.argv[1:], *resume])
+    msg.warn(f"Interrupted with {outcome.step + 1} updates done and a checkpoint written. To go on:", command)
+    raise typer.Exit(_SIGNALLED + outcome.signal)
