@@ -10,7 +10,7 @@ from wasabi import msg
 
 app = typer.Typer(
     name="padellm",
-    help="Tools of spacy-padellm: convert and check data, annotate files, train, evaluate, calibrate, export and serve pipelines.",
+    help="Tools of spacy-padellm: data, training, annotated files, figures, exports and a service.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
