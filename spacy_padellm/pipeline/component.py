@@ -207,20 +207,28 @@ class PaDeLLMNER(TrainablePipe):
         finally:
             self._report_losses()
 
-    def serve(self, source: Iterable[Doc | Pause], *, batch_size: int = 64) -> Iterator[tuple[Doc, Exception | None]]:
+    def serve(
+        self,
+        source: Iterable[Doc | Pause],
+        *,
+        batch_size: int = 64,
+        is_wanted: Callable[[Doc], bool] | None = None,
+    ) -> Iterator[tuple[Doc, Exception | None]]:
         """Annotate documents as they come, each given back as soon as it is done: what a service needs, whose requests
         join those that are under way. Otherwise as `pipe`; the error handler is not called.
 
         source (Iterable[Doc | Pause]): The documents, read while there is room; a `Pause` where none has come yet and
             some are on their way. While none is, it had better wait.
         batch_size (int): The most documents at once.
+        is_wanted (Callable[[Doc], bool] | None): Whether somebody still waits for a document, asked between two windows
+            of a long one: if nobody does, it ends with `Unwanted`.
         YIELDS (tuple[Doc, Exception | None]): A document, in whatever order they are done, with what it raised, if
             anything.
         """
         docs: dict[int, Doc] = {}
         n_done = 0
         try:
-            for number, outcome in self._find(_kept(source, docs), batch_size):
+            for number, outcome in self._find(_kept(source, docs), batch_size, is_wanted=is_wanted):
                 doc, failure = docs.pop(number), outcome if isinstance(outcome, Exception) else None
                 try:
                     if isinstance(outcome, Annotation):
@@ -251,7 +259,12 @@ class PaDeLLMNER(TrainablePipe):
         return True
 
     def _find(
-        self, docs: Iterable[Doc | Pause], in_flight: int, witness: Witness | None = None
+        self,
+        docs: Iterable[Doc | Pause],
+        in_flight: int,
+        witness: Witness | None = None,
+        *,
+        is_wanted: Callable[[Doc], bool] | None = None,
     ) -> Iterator[tuple[int, Annotation | Exception]]:
         """The annotation of each document with its number in the stream, as soon as it is done. A witness sees all of
         it, and then nothing is added to what the pipe counts."""
@@ -266,7 +279,7 @@ class PaDeLLMNER(TrainablePipe):
             return
         read = self._read if witness is None else witness.reading(partial(self._read, lost=witness.lost))
         tally = self._tally if witness is None else witness.tally
-        parts = Parts(asking, partial(self._windowing_for, lm), read, bar=self._bar(), tally=tally)
+        parts = Parts(asking, partial(self._windowing_for, lm), read, bar=self._bar(), tally=tally, is_wanted=is_wanted)
         answers = stream_texts(
             lm,
             self.scheme,

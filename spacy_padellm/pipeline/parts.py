@@ -22,6 +22,10 @@ from spacy_padellm.types import Answered, Words
 Outcome = Annotation | Exception
 
 
+class Unwanted(Exception):
+    """Nobody waits for this document any more."""
+
+
 @dataclass
 class Tally:
     """The documents that were read in windows, counted until it is reported.
@@ -78,6 +82,8 @@ class Parts:
     read (Callable): Turns the answers about a text into its annotation.
     bar (Bar): What mentions must reach.
     tally (Tally): Counts the documents that are read in windows.
+    is_wanted (Callable[[Doc], bool] | None): Whether there is still somebody who waits for a document; of one for which
+        nobody does no further part is cut. None if all are wanted.
     """
 
     def __init__(
@@ -88,7 +94,9 @@ class Parts:
         *,
         bar: Bar,
         tally: Tally,
+        is_wanted: Callable[[Doc], bool] | None = None,
     ) -> None:
+        self._is_wanted = is_wanted
         self._asking = asking
         self._windowing_for = windowing_for
         self._read = read
@@ -115,6 +123,8 @@ class Parts:
                     yield part.text
                     if course.failed:
                         break  # what is left of it is of no use
+                    if self._is_wanted is not None and not self._is_wanted(doc):
+                        raise Unwanted
             except Exception as error:
                 self._note(number, course, Part(None))
                 yield error

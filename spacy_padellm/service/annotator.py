@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack
+from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,8 +113,8 @@ class Annotator:
         text (str): The text.
         read (Callable[[Doc], Any]): Takes from the document what is wanted; it is called in the annotator's thread.
         labels (Labels | None): What the padellm_ner pipes ask about; None for their own labels.
-        RETURNS (Future[Any]): What `read` returned, or what was raised. One that is cancelled while its text waits is
-            not annotated.
+        RETURNS (Future[Any]): What `read` returned, or what was raised. It may be cancelled at any time: a text that
+            waits is then not annotated, a long one no further than the windows that are being read.
         RAISES (Busy): If too many texts wait. (Closed): After `close`.
         """
         job = _Job(text, labels, read)
@@ -155,13 +155,26 @@ class Annotator:
                     self._hand_on(number, job, failure)
                 return
             except Exception as error:  # nothing but a mistake of the engine comes here: what it had in hand is told
-                for job in [*stage.on_the_way.values()]:
-                    self._end(job, failure=error)
+                failed = [*stage.on_the_way.values()] or self._next_in_line(stage)
                 stage.on_the_way.clear()
+                for job in failed:
+                    self._end(job, failure=error)
+                if not failed:
+                    return
+
+    def _next_in_line(self, stage: _Stage) -> list[_Job]:
+        """The job that an engine which cannot even begin is told of; none once the annotator is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: stage.inbox or self._is_over())
+            return [stage.inbox.popleft()] if stage.inbox else []
 
     def _annotated(self, stage: _Stage) -> Iterator[tuple[Doc, Exception | None]]:
         if stage.pipe is not None:
-            yield from stage.pipe.serve(self._documents(stage), batch_size=self.batch_size)
+
+            def is_wanted(doc: Doc) -> bool:
+                return not stage.on_the_way[id(doc)].future.cancelled()
+
+            yield from stage.pipe.serve(self._documents(stage), batch_size=self.batch_size, is_wanted=is_wanted)
             return
         for doc in self._documents(stage):
             assert isinstance(doc, Doc), "nothing is on the way when the next document is asked for"
@@ -204,7 +217,7 @@ class Annotator:
         """The document of a job, after the pipes in front of a stage's own; None if that was its end."""
         try:
             if job.doc is None:
-                if not job.future.set_running_or_notify_cancel():
+                if job.future.cancelled():
                     self._end(job)
                     return None
                 self._in_zone += 1
@@ -240,10 +253,11 @@ class Annotator:
 
     def _end(self, job: _Job, found: Any = None, *, failure: Exception | None = None) -> None:
         job.doc = None
-        if failure is not None:
-            job.future.set_exception(failure.with_traceback(None))
-        elif not job.future.cancelled():
-            job.future.set_result(found)
+        with suppress(InvalidStateError):  # who asked has gone
+            if failure is not None:
+                job.future.set_exception(failure.with_traceback(None))
+            elif not job.future.cancelled():
+                job.future.set_result(found)
         with self._changed:
             self._under_way -= 1
             self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -152,7 +153,7 @@ def test_a_mistake_of_the_engine_is_told_and_survived(
     pipe = ours(nlp).from_bytes(weights)
     inner = pipe.serve
 
-    def broken(source: Any, *, batch_size: int) -> Iterator[Any]:
+    def broken(source: Any, **options: Any) -> Iterator[Any]:
         monkeypatch.setattr(pipe, "serve", inner)
         yield next(iter(source)), None
         next(iter(source))
@@ -163,6 +164,26 @@ def test_a_mistake_of_the_engine_is_told_and_survived(
     assert annotator.submit(TEXTS[0], len).exception(60) is None
     assert str(annotator.submit(TEXTS[0], spans).exception(60)) == "engine"
     assert annotator.submit(TEXTS[1], spans).result(60) == alone(weights, TEXTS[1])
+
+
+def test_an_engine_that_cannot_begin_is_told(
+    make: Callable[..., Annotator], weights: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    nlp = blank(strict=True)
+    pipe = ours(nlp).from_bytes(weights)
+    inner = pipe.serve
+
+    def broken(source: Any, **options: Any) -> Iterator[Any]:
+        raise RuntimeError("no memory for anything")
+
+    monkeypatch.setattr(pipe, "serve", broken)
+    annotator = make(nlp)
+    for _ in range(3):
+        assert str(annotator.submit(TEXTS[0], len).exception(60)) == "no memory for anything"
+    monkeypatch.setattr(pipe, "serve", inner)
+    futures = [annotator.submit(TEXTS[0], spans) for _ in range(2)]
+    # The one that is next in line may still meet the broken engine, no other does.
+    assert futures[1].result(60) == alone(weights, TEXTS[0])
 
 
 def test_no_more_wait_than_may(make: Callable[..., Annotator]):
@@ -185,6 +206,24 @@ def test_no_more_wait_than_may(make: Callable[..., Annotator]):
     assert first.result(60) == 2 and waiting[1].result(60) > 0
     # Who left the line is not annotated.
     assert annotator.close(60) and annotator.pipes[0].counters.documents == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*W010:UserWarning")
+def test_a_long_text_that_nobody_waits_for_is_read_no_further(make: Callable[..., Annotator], weights: bytes):
+    nlp = blank(window=30)
+    pipe = ours(nlp).from_bytes(weights)
+    annotator = make(nlp, batch_size=2)
+    long = " . ".join(TEXTS * 100)
+    future = annotator.submit(long, len)
+    other = annotator.submit(TEXTS[0], spans)
+    end = time.monotonic() + 60
+    while not pipe.counters.documents:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    assert future.cancel()
+    assert other.result(60) == alone(weights, TEXTS[0])
+    assert annotator.close(60)
+    assert 0 < pipe.counters.documents < 60, "windows that were read, of some hundreds"
 
 
 def test_closing_finishes_what_was_accepted(make: Callable[..., Annotator]):
