@@ -1,0 +1,188 @@
+"""Commands of the pages, run or checked as far as a test can."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import srsly
+from packaging.requirements import Requirement
+
+from tests.docs.pages import ROOT
+from tests.docs.tables import COMMANDS, PARSED
+
+_SECONDS = 240
+"""How long a command may take before it counts as hanging."""
+
+_PARSE_ONLY = """
+import argparse, runpy, sys
+parse = argparse.ArgumentParser.parse_args
+def parse_and_stop(*args, **kwargs):
+    parse(*args, **kwargs)
+    raise SystemExit(0)
+argparse.ArgumentParser.parse_args = parse_and_stop
+_, kind, name, *arguments = sys.argv
+sys.argv = [name, *arguments]
+runpy.run_module(name, run_name="__main__") if kind == "-m" else runpy.run_path(name, run_name="__main__")
+raise SystemExit("the program did not parse its arguments")
+"""
+
+_PIP = re.compile(r"(?:\S*python3? -m )?pip install (?P<what>.*)")
+
+
+def changed(command: str) -> str:
+    """A command in the form that is run here."""
+    for change in COMMANDS:
+        command = re.sub(change.pattern, change.instead, command)
+    return command
+
+
+class Shell:
+    """Runs the commands of one page in its folder, and stops the servers among them.
+
+    folder (Path): Where the commands run.
+    RAISES (AssertionError): From `run`, with what a command that failed wrote.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._servers: list[subprocess.Popen[str]] = []
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
+
+    def run(self, command: str) -> None:
+        """Run a command of a page, or check it."""
+        command = changed(command).strip()
+        if pip := _PIP.fullmatch(command):
+            check_requirements(pip["what"])
+        elif re.match(r"make\b", command):
+            self._call(f"make -n {command.removeprefix('make')}", cwd=ROOT)
+        elif re.search(r"spacy project run\b", command):
+            check_project(command)
+        elif any(re.match(pattern, command) for pattern in PARSED):
+            self._parse(command)
+        elif "padellm serve" in command:
+            self._serve(command)
+        else:
+            self._call(self.with_port(command))
+
+    def with_port(self, text: str) -> str:
+        """A text that speaks of the server at its usual port, with the port that it has here."""
+        return re.sub(r"(localhost|127\.0\.0\.1):8000\b", rf"\1:{self.port}", text)
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.terminate()
+        for server in self._servers:
+            server.communicate(timeout=60)
+
+    def _call(self, command: str, cwd: Path | None = None) -> None:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", _PYTHON + command],
+            cwd=cwd or self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+    def _parse(self, command: str) -> None:
+        words = shlex.split(command)[1:]
+        if words[0] != "-m":
+            words = ["--", *words]
+        arguments = [sys.executable, "-c", _PARSE_ONLY, *words]
+        done = subprocess.run(arguments, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def _serve(self, command: str) -> None:
+        words = shlex.split(command.rstrip("& "))
+        if "--port" in words:
+            words[words.index("--port") + 1] = str(self.port)
+        else:
+            words += ["--port", str(self.port)]
+        assert words[0] == "python"
+        server = subprocess.Popen(
+            [sys.executable, *words[1:]],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._servers.append(server)
+        end = time.monotonic() + 120
+        while not _answers(self.port):
+            assert server.poll() is None, f"the server ended\n{server.communicate()[0][-3000:]}"
+            assert time.monotonic() < end, "the server does not listen"
+            time.sleep(0.2)
+
+
+_PYTHON = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}; python3() {{ python "$@"; }}; '
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def extras() -> set[str]:
+    """The extras of setup.py."""
+    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "extras_require":
+            assert isinstance(node.value, ast.Dict)
+            return {ast.literal_eval(key) for key in node.value.keys if key is not None}
+    raise AssertionError("setup.py has no extras_require")
+
+
+def check_requirements(arguments: str) -> None:
+    """What `pip install` is given are requirements, and extras of this package are in setup.py."""
+    words, found = iter(shlex.split(arguments)), 0
+    for word in words:
+        if word in ("--index-url", "--extra-index-url", "--find-links", "-f", "-i", "-r"):
+            next(words)
+            continue
+        if word.startswith("-") or word.endswith(".whl"):
+            continue
+        found += 1
+        text = re.sub(r"^\.(?=$|\[)", "spacy-padellm", word)
+        requirement = Requirement(text)
+        if requirement.name == "spacy-padellm":
+            assert requirement.extras <= extras(), f"no such extra: {requirement.extras - extras()}"
+    assert found or "whl" in arguments or "-r" in arguments, "nothing to install"
+
+
+def check_project(command: str) -> None:
+    """`spacy project run` names a command or workflow of project.yml, and sets variables that it has."""
+    words = shlex.split(command)
+    _, name, *rest = words[words.index("project") + 1 :]
+    project = srsly.read_yaml(ROOT / "project.yml")
+    names = {one["name"] for one in project["commands"]} | set(project["workflows"])
+    assert name in names, f"project.yml has neither a command nor a workflow {name!r}"
+    for word in rest:
+        if word.startswith("--vars."):
+            variable = word.removeprefix("--vars.").partition("=")[0]
+            assert variable in project["vars"], f"project.yml has no variable {variable!r}"
+    for option in ("--vars.config", "--vars.compare_config", "--vars.zero_shot_config"):
+        if option in rest:
+            config = ROOT / "project" / "configs" / f"{rest[rest.index(option) + 1]}.cfg"
+            assert config.is_file(), f"there is no {config.name} in project/configs"
