@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import srsly
+
 from docs.tools.markdown import page
 from spacy_padellm.errors import Errors, Message, Warnings
 

@@ -6,10 +6,11 @@ import inspect
 import typing
 from typing import Any
 
+from typer.models import ArgumentInfo, CommandInfo, OptionInfo
+
 from docs.tools.markdown import code, page, table
 from docs.tools.signatures import as_config
 from spacy_padellm.cli import app
-from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
 
 def command_line_page() -> str:
@@ -45,17 +46,20 @@ def _describe(command: CommandInfo) -> list[str]:
         command.help or inspect.getdoc(command.callback) or "",
         table(("argument", "type", "default", ""), [_row(n.upper(), types[n], info) for n, info in arguments.items()]),
         table(
-            ("option", "type", "default", ""),
-            [_row(", ".join(info.param_decls or [f"--{n.replace('_', '-')}"]), types[n], info) for n, info in options.items()],
+            ("option", "type", "default", ""), [_row(_flags(n, info), types[n], info) for n, info in options.items()]
         ),
     ]
+
+
+def _flags(name: str, info: OptionInfo) -> str:
+    return ", ".join(info.param_decls or ["--" + name.replace("_", "-")])
 
 
 def _is_required(info: Any) -> bool:
     return info.default is ...
 
 
-def _row(name: str, type_: Any, info: Any) -> list[str]:
+def _row(name: str, type_: Any, info: ArgumentInfo | OptionInfo) -> list[str]:
     shown = inspect.formatannotation(type_).replace("pathlib.", "").replace("typing.", "")
     default = "" if _is_required(info) or info.default in (None, [], ()) else as_config(_plain(info.default))
     return [code(name), code(shown), default, info.help or ""]

@@ -42,17 +42,10 @@ def docstring_of(thing: object) -> Docstring:
 
 
 def read_docstring(text: str) -> Docstring:
-    """Take a docstring apart. A line that is indented goes on with the line above it."""
-    found, lines = Docstring(), []
-    # A one-line docstring may end with what is returned.
-    text = re.sub(r"(?<=\S) (?=(?:RETURNS|YIELDS|RAISES) \()", "\n", text)
-    for line in text.splitlines():
-        if line.startswith("    ") and lines:
-            lines[-1] = f"{lines[-1]} {line.strip()}"
-        else:
-            lines.append(line)
+    """Take a docstring apart. What is indented goes on with the argument or outcome above it."""
+    found = Docstring()
     prose: list[str] = []
-    for line in lines:
+    for line in _entries(text):
         if outcome := _OUTCOME.match(line):
             found.outcomes.append(Outcome(outcome["kind"], outcome["type"] or "", outcome["text"]))
         elif argument := _ARGUMENT.match(line):
@@ -62,3 +55,15 @@ def read_docstring(text: str) -> Docstring:
             prose.append(line)
     found.text = "\n".join(prose).strip()
     return found
+
+
+def _entries(text: str) -> list[str]:
+    """The lines of a docstring, each argument or outcome on one."""
+    lines: list[str] = []
+    # A docstring of one line may end with what is returned.
+    for line in re.sub(r"(?<=\S) (?=(?:RETURNS|YIELDS|RAISES) \()", "\n", text).splitlines():
+        if line.startswith("    ") and lines and (_OUTCOME.match(lines[-1]) or _ARGUMENT.match(lines[-1])):
+            lines[-1] = f"{lines[-1]} {line.strip()}"
+        else:
+            lines.append(line)
+    return lines

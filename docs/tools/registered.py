@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
 import srsly
+
 from docs.tools.markdown import code, page, table
 from docs.tools.signatures import describe
 from spacy_padellm.pipeline.asking import ATTRIBUTE

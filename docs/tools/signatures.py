@@ -12,36 +12,38 @@ from docs.tools.markdown import code, page, table
 
 _OWN = ("self", "cls")
 
+_OF_SPACY = ("nlp", "name")
+"""What spaCy gives a factory; no setting."""
+
+_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
 
 def describe(function: Callable[..., Any], *, defaults: Mapping[str, Any] | None = None) -> str:
     """A function's docstring, arguments and outcomes.
 
-    defaults (Mapping[str, Any] | None): Of arguments without one in the signature, by name.
+    defaults (Mapping[str, Any] | None): Given for what a config names: defaults of arguments that have none in the
+        signature. Each argument must then be described.
     RETURNS (str): Markdown without a heading.
-    RAISES (ValueError): For an argument that neither the function's docstring nor that of what it returns describes.
+    RAISES (ValueError): For an argument of such a function that neither its docstring nor that of what it returns
+        describes.
     """
-    said = docstring_of(function)
-    parameters = {
-        name: parameter for name, parameter in inspect.signature(function).parameters.items() if name not in _OWN
-    }
-    beside = _beside(function)
+    said, beside = docstring_of(function), _beside(function)
     rows = []
-    for name, parameter in parameters.items():
+    for parameter in inspect.signature(function).parameters.values():
+        name = _STARS.get(parameter.kind, "") + parameter.name
         argument = said.arguments.get(name) or beside.arguments.get(name)
-        text = argument.text if argument else ""
-        if defaults is not None and not argument and name not in ("nlp", "name"):
-            raise ValueError(f"{function.__qualname__}: the argument {name!r} has no line in the docstring")
-        if defaults is not None and name in ("nlp", "name") and not argument:
+        if name in _OWN or (defaults is not None and name in _OF_SPACY and argument is None):
             continue
-        rows.append([code(name), code(_type(parameter, argument.type if argument else "")), _default(parameter, defaults or {}), text])
+        if defaults is not None and argument is None:
+            raise ValueError(f"{function.__qualname__}: the argument {name!r} has no line in the docstring")
+        type_ = _type(parameter, argument.type if argument else "")
+        rows.append([code(name), code(type_), _default(parameter, defaults or {}), argument.text if argument else ""])
     return page(said.text, table(("name", "type", "default", ""), rows), outcomes(said)).rstrip()
 
 
 def outcomes(said: Docstring) -> str:
     """What a call returns, yields or raises."""
-    return table(
-        ("", "type", ""), [[f"**{one.kind.lower()}**", code(one.type), one.text] for one in said.outcomes]
-    )
+    return table(("", "type", ""), [[f"**{one.kind.lower()}**", code(one.type), one.text] for one in said.outcomes])
 
 
 def _type(parameter: inspect.Parameter, said: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import contextlib
 import os
 import re
+import runpy
 import shlex
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
+import pytest
 import srsly
 from packaging.requirements import Requirement
 
@@ -20,19 +25,6 @@ from tests.docs.tables import COMMANDS, PARSED
 
 _SECONDS = 240
 """How long a command may take before it counts as hanging."""
-
-_PARSE_ONLY = """
-import argparse, runpy, sys
-parse = argparse.ArgumentParser.parse_args
-def parse_and_stop(*args, **kwargs):
-    parse(*args, **kwargs)
-    raise SystemExit(0)
-argparse.ArgumentParser.parse_args = parse_and_stop
-_, kind, name, *arguments = sys.argv
-sys.argv = [name, *arguments]
-runpy.run_module(name, run_name="__main__") if kind == "-m" else runpy.run_path(name, run_name="__main__")
-raise SystemExit("the program did not parse its arguments")
-"""
 
 _PIP = re.compile(r"(?:\S*python3? -m )?pip install (?P<what>.*)")
 
@@ -68,7 +60,7 @@ class Shell:
         elif re.search(r"spacy project run\b", command):
             check_project(command)
         elif any(re.match(pattern, command) for pattern in PARSED):
-            self._parse(command)
+            check_arguments(command)
         elif "padellm serve" in command:
             self._serve(command)
         else:
@@ -95,14 +87,6 @@ class Shell:
             timeout=_SECONDS,
         )
         assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-
-    def _parse(self, command: str) -> None:
-        words = shlex.split(command)[1:]
-        if words[0] != "-m":
-            words = ["--", *words]
-        arguments = [sys.executable, "-c", _PARSE_ONLY, *words]
-        done = subprocess.run(arguments, cwd=self.folder, env=self.environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
 
     def _serve(self, command: str) -> None:
         words = shlex.split(command.rstrip("& "))
@@ -143,6 +127,45 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_arguments(command: str) -> None:
+    """A Python program takes the arguments of a command: it parses them, and is stopped there."""
+    words = shlex.split(command)[1:]
+    module, path = (words[1], None) if words[0] == "-m" else (None, ROOT / words[0])
+    arguments = words[2:] if module else words[1:]
+    parse = argparse.ArgumentParser.parse_known_args
+
+    def stop(self: argparse.ArgumentParser, *_: object) -> None:
+        _, rest = parse(self, arguments)
+        # Only programs that hand the rest on, as overrides of a config, ask for it.
+        if rest and not all(one.startswith("--") for one in rest[::2]):
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        raise _Parsed
+
+    def stop_at_rest(self: argparse.ArgumentParser, *_: object) -> None:
+        _, rest = parse(self, arguments)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        raise _Parsed
+
+    found: list[str] = []
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        # runpy warns of modules that were imported already.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop_at_rest)
+        patch.setattr(argparse.ArgumentParser, "parse_known_args", stop)
+        patch.setattr(argparse.ArgumentParser, "error", lambda self, message: found.append(message))
+        patch.setattr(sys, "argv", [words[0], *arguments])
+        patch.setattr(sys, "path", [str(ROOT / "project" / "scripts"), *sys.path])
+        with contextlib.suppress(_Parsed):
+            runpy.run_module(module, run_name="__main__") if module else runpy.run_path(str(path), run_name="__main__")
+            found.append("the program did not parse its arguments")
+    assert not found, found[0]
+
+
+class _Parsed(Exception):
+    """A program has parsed its arguments."""
 
 
 def extras() -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs.ground import BASES
 from tests.docs.pages import ROOT, Block, Command, blocks_of, commands_of, page_names, read_blocks
-from tests.docs.shell import changed, check_project, check_requirements
+from tests.docs.shell import changed, check_arguments, check_project, check_requirements
 from tests.docs.tables import COMMANDS, NO_LANGUAGE, PARSED, PYTHON, SHARE_UNRUN, UNRUN, WARN, Change, Unrun
 
 BLOCKS = [block for page in page_names() for block in blocks_of(page)]
@@ -40,10 +40,9 @@ def test_what_is_not_run_is_there(entry: Unrun):
 
 
 def test_little_is_not_run():
-    n_unrun = sum(command.block.page == entry.page and command.text.startswith(entry.first)
-                  for command in SHELL for entry in UNRUN)  # fmt: skip
-    n_unrun += sum(block.page == entry.page and block.code.startswith(entry.first) for block in CODE for entry in UNRUN)
-    assert n_unrun <= SHARE_UNRUN * (len(SHELL) + len(CODE))
+    places = [(command.block.page, command.text) for command in SHELL] + [(block.page, block.code) for block in CODE]
+    n_unrun = sum(page == entry.page and text.startswith(entry.first) for page, text in places for entry in UNRUN)
+    assert n_unrun <= SHARE_UNRUN * len(places)
 
 
 @pytest.mark.parametrize("page", WARN)
@@ -89,7 +88,7 @@ def test_commands_are_joined_and_without_comments():
 
 
 def test_command_that_does_not_end_is_named():
-    with pytest.raises(ValueError, match="page.md:3: the command does not end"):
+    with pytest.raises(ValueError, match=r"page\.md:3: the command does not end"):
         _shell("ls \\")
 
 
@@ -121,3 +120,10 @@ def test_wrong_requirements_fail(arguments: str):
 def test_wrong_project_commands_fail(command: str):
     with pytest.raises(AssertionError, match=r"project\.yml|project/configs"):
         check_project(command)
+
+
+@pytest.mark.parametrize("arguments", ["--dcs a.jsonl --model 8m", "--docs a.jsonl --batch-size none"])
+def test_wrong_arguments_fail(arguments: str):
+    check_arguments("python -m benchmarks.decoding --docs a.jsonl --model 8m")
+    with pytest.raises(AssertionError, match="argument"):
+        check_arguments(f"python -m benchmarks.decoding {arguments}")
