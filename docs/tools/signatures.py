@@ -15,7 +15,7 @@ _OWN = ("self", "cls")
 _OF_SPACY = ("nlp", "name")
 """What spaCy gives a factory; no setting."""
 
-_STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def describe(function: Callable[..., Any], *, defaults: Mapping[str, Any] | None = None) -> str:
