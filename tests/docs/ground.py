@@ -16,7 +16,16 @@ from tests.pipeline.makers import DATA, Gold, blank, train, write_docs
 PIPELINE = "project/training/snips_screening/base/model-best"
 """Where the trained pipeline is, as the README has it."""
 
-COPIES = ("training/model-best", "MODEL", "OTHER", "PIPELINE", "COMPACT/model-best", "model", "my_pipeline")
+COPIES = (
+    "training/model-best",
+    "MODEL",
+    "OTHER",
+    "PIPELINE",
+    "COMPACT/model-best",
+    "ENGLISH/model-best",
+    "model",
+    "my_pipeline",
+)
 """Where it is, too."""
 
 BASES = ("Qwen/Qwen3-0.6B",)

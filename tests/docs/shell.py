@@ -46,6 +46,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = _free_port()
+        self._written_port = "8000"
         self._servers: list[subprocess.Popen[str]] = []
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
@@ -67,14 +68,15 @@ class Shell:
             self._call(self.with_port(command))
 
     def with_port(self, text: str) -> str:
-        """A text that speaks of the server at its usual port, with the port that it has here."""
-        return re.sub(r"(localhost|127\.0\.0\.1):8000\b", rf"\1:{self.port}", text)
+        """A text that speaks of the server at the port the page gives it, with the port that it has here."""
+        return re.sub(rf"(localhost|127\.0\.0\.1):{self._written_port}\b", rf"\1:{self.port}", text)
 
     def stop(self) -> None:
         for server in self._servers:
             server.terminate()
         for server in self._servers:
             server.communicate(timeout=60)
+        self._servers.clear()
 
     def _call(self, command: str, cwd: Path | None = None) -> None:
         done = subprocess.run(
@@ -91,7 +93,8 @@ class Shell:
     def _serve(self, command: str) -> None:
         words = shlex.split(command.rstrip("& "))
         if "--port" in words:
-            words[words.index("--port") + 1] = str(self.port)
+            place = words.index("--port") + 1
+            self._written_port, words[place] = words[place], str(self.port)
         else:
             words += ["--port", str(self.port)]
         assert words[0] == "python"

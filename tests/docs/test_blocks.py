@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import traceback
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 import spacy
 
 from tests.docs.fragments import check_config
-from tests.docs.ground import PIPELINE, lay, trained
+from tests.docs.ground import PIPELINE
 from tests.docs.pages import Block, blocks_of, commands_of, page_names
 from tests.docs.shell import Shell
 from tests.docs.tables import NO_LANGUAGE, PYTHON, UNRUN, WARN
@@ -33,26 +31,6 @@ def _weight(page: str) -> list[pytest.MarkDecorator]:
 
 
 PAGES = [pytest.param(page, marks=_weight(page), id=page) for page in page_names() if blocks_of(page)]
-
-
-@pytest.fixture(scope="session")
-def ground(tmp_path_factory) -> Path:
-    return lay(tmp_path_factory.mktemp("ground"), trained())
-
-
-@pytest.fixture
-def folder(ground: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of the page's own."""
-    shutil.copytree(ground, tmp_path / "page", symlinks=True)
-    monkeypatch.chdir(tmp_path / "page")
-    return tmp_path / "page"
-
-
-@pytest.fixture
-def shell(folder: Path) -> Iterator[Shell]:
-    one = Shell(folder)
-    yield one
-    one.stop()
 
 
 @pytest.mark.parametrize("page", PAGES)
