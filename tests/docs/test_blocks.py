@@ -18,8 +18,8 @@ from tests.docs.pages import Block, blocks_of, commands_of, page_names
 from tests.docs.shell import Shell
 from tests.docs.tables import NO_LANGUAGE, PYTHON, UNRUN, WARN
 
-MANY = 3
-"""Commands from which on a page is slow: each starts an interpreter that loads torch."""
+MANY = 2
+"""A page with more commands is slow: each starts an interpreter that loads torch."""
 
 DIRECTIVES = ("{toctree}", "{include}")
 """Blocks that are Sphinx's and not code."""
