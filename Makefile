@@ -20,7 +20,7 @@ BENCH := $(A)/bin/python -m benchmarks
 QUERIES := project/assets/snips/SearchScreeningEvent/validate_SearchScreeningEvent.json
 PIP := bin/python -m pip
 
-.PHONY: help demo bench test test-quick test-stack-a test-stack-b lint format wheel wheel-test clean distclean
+.PHONY: help demo bench docs test test-quick test-stack-a test-stack-b lint format wheel wheel-test clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -33,6 +33,7 @@ help:
 	@echo "make test-stack-b  the whole suite with the newest transformers 5, without spacy-transformers"
 	@echo "make lint          ruff, mypy and the contracts on imports"
 	@echo "make format        rewrite the code as ruff wants it"
+	@echo "make docs          the site, in docs/_build/html; a warning is an error"
 	@echo "make wheel-test    build sdist and wheel, install the wheel elsewhere, train and reload a pipeline with it"
 	@echo "make clean         remove what building and checking made; make distclean: the environments too"
 
@@ -68,6 +69,9 @@ lint: $(A)/.ready
 format: $(A)/.ready
 	$(A)/bin/ruff check --fix .
 	$(A)/bin/ruff format .
+
+docs: $(A)/.ready
+	$(A)/bin/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
 
 wheel: $(A)/.ready
 	rm -rf build dist
@@ -105,7 +109,7 @@ $(WHEEL)/.ready: setup.py
 	touch $@
 
 clean:
-	rm -rf build dist bench *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist bench docs/_build docs/_reference *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find spacy_padellm tests benchmarks project -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

@@ -48,9 +48,13 @@ TEST = [
     "schemathesis>=4",
 ]
 
+# The site. Sphinx 9 needs Python 3.11, so that older ones get its predecessor.
+DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "furo>=2024.8.6"]
+
 # ruff changes its formatting from one minor release to the next, so its range is narrow.
 DEV = [
     *TEST,
+    *DOCS,
     "import-linter>=2.1",
     "mypy>=1.15,<3",
     "ruff>=0.17,<0.18",
@@ -126,6 +130,7 @@ setup(
         "quantization": QUANTIZATION,
         "serve": SERVE,
         "test": TEST,
+        "docs": DOCS,
         "dev": DEV,
     },
     entry_points={

@@ -1,0 +1,79 @@
+"""What the blocks of the pages need to run in a test: the one place where a test does otherwise than a page says.
+
+A test of the tables holds each entry to matching something.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Change(NamedTuple):
+    """Something of a block that runs in a smaller form.
+
+    pattern (str): A regular expression.
+    instead (str): What stands there, as `re.sub` takes it.
+    reason (str): Why.
+    """
+
+    pattern: str
+    instead: str
+    reason: str
+
+
+class Unrun(NamedTuple):
+    """A command or block that is not run. `page` and `first` (its first line) tell which."""
+
+    page: str
+    first: str
+    reason: str
+
+
+COMMANDS = (
+    Change(r"--gpu-id 0\b", "--gpu-id -1", "no GPU"),
+    Change(
+        r"(-m spacy train \S+)",
+        r"\1 --training.max_steps 2 --training.eval_frequency 1",
+        "two updates in place of minutes or hours",
+    ),
+    Change(
+        r"FILE OUTPUT\.spacy --format NAME \[--lang zh\] \[--on-error skip\]",
+        "mentions.jsonl OUTPUT.spacy --format jsonl --lang zh --on-error skip",
+        "a synopsis",
+    ),
+)
+"""Changes of shell commands, one after the other."""
+
+PYTHON = (
+    Change(r"displacy\.serve\((.*)\)", r"displacy.render(\1, jupyter=False)", "would wait for a browser"),
+    Change(r"\n    \.\.\.", "\n    pass", "a placeholder for what the reader does"),
+)
+"""Changes of Python blocks."""
+
+PARSED = {
+    r"python -m benchmarks\.": "takes minutes or a GPU; tests/benchmarks runs each module in a small form",
+    r"python project/scripts/(train_schemes|first_weights)\.py": "trains for minutes; tests/project runs each script",
+}
+"""Commands, by a regular expression, whose arguments are parsed by the program itself, which is then stopped."""
+
+UNRUN = (
+    Unrun(
+        "docs/benchmarks.md",
+        "for P in English Compact; do",
+        "a loop over trainings; the two scripts are parsed where they stand alone, and tests/project runs them",
+    ),
+)
+"""What is not run at all."""
+
+SHARE_UNRUN = 0.1
+"""The largest part of all commands and Python blocks that may be in `UNRUN`."""
+
+WARN = {
+    "docs/labels.md": r"\[W0(01|02)\]",
+    "docs/long_texts.md": r"\[W0(01|10)\]",
+    "README.md": r"\[W001\]",
+}
+"""Warnings that Python blocks of a page may give: the pipeline of the tests is small and knows four sentences."""
+
+NO_LANGUAGE = {"README.md": "its drawings"}
+"""Pages with fences that name no language. Any other drawing is ```text."""
