@@ -89,7 +89,7 @@ def test_relative_links_of_the_source_lead_to_files(page: str):
 
 
 def test_names_of_pages_in_the_readme_are_files():
-    named = re.findall(r"`(docs/[\w./-]+\.md)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    named = re.findall(r"[`(](docs/[\w./-]+\.\w+)[`)]", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert named
     for name in named:
         assert (ROOT / name).is_file(), name
