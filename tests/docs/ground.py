@@ -65,6 +65,8 @@ def _lay_files(folder: Path) -> None:
         shutil.copy(path, folder / "corpus")
     for name in ("labels.json", "corpus/labels.json"):
         srsly.write_json(folder / name, LABELS)
+    # What `project run convert` would write.
+    shutil.copytree(folder / "corpus", folder / "project" / "corpus" / "snips_screening")
     records = [{"text": text, "spans": [list(span) for span in spans]} for text, spans in DATA]
     _write_lines(folder / "mentions.jsonl", records)
     letters = [{"body": text, "text": text} for text, _ in DATA]
