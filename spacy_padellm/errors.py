@@ -179,6 +179,11 @@ class Errors(metaclass=Coded):
         "base model."
     )
 
+    P038 = (
+        "The base model '{name}' is not the one that this pipeline was trained over: its weights are others. Put the "
+        "same model there, or name it with its 'revision'; a pipeline that is self-contained brings its base along."
+    )
+
     # P100-P129: files and converters.
     P100 = (
         "{path}, line {line}: {problem}. Expected one JSON object a line: "

@@ -226,7 +226,7 @@ def counted(found: Findings, limit: int, spans_key: str) -> Iterator[str]:
         f"mentions stand in doc.spans[{spans_key!r}] only, not in doc.ents: only spans hold overlaps": found.nested,
         "documents have no annotation at all: training leaves them out": found.unannotated,
         "documents have no text: training leaves them out": found.blank_texts,
-        "texts stood before in this corpus: they weigh double": found.doubles,
+        "texts stood before in this corpus: each weighs once more": found.doubles,
     }
     return (f"{count} {what}" for what, count in suspects.items() if count)
 

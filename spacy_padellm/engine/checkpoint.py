@@ -85,9 +85,17 @@ def commit_of(reference: Reference) -> str | None:
     try:
         path = cached_file(reference.name, "config.json", revision=reference.revision)
     except _BROKEN as error:
-        raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
+        raise ValueError(
+            Errors.P027.format(what="model", name=reference.name, reason=_why(reference, error))
+        ) from error
     commit: str | None = extract_commit_hash(path, None)
     return commit
+
+
+def _why(reference: Reference, error: Exception) -> Exception | str:
+    """What is told of a model that cannot be loaded: of a path that is none the hub says that it is no id."""
+    is_path = Path(reference.name).is_absolute() and not Path(reference.name).exists()
+    return "there is no such folder" if is_path else error
 
 
 def load_model(
@@ -118,7 +126,9 @@ def load_model(
             **quantized,
         )
     except _BROKEN as error:
-        raise ValueError(Errors.P027.format(what="model", name=reference.name, reason=error)) from error
+        raise ValueError(
+            Errors.P027.format(what="model", name=reference.name, reason=_why(reference, error))
+        ) from error
     check_complete(told["missing_keys"], reference.name)
     _leave_as_quantized(model)
     return on_device(model, device).eval()

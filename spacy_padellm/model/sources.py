@@ -32,6 +32,7 @@ from spacy_padellm.errors import Errors
 from spacy_padellm.model.adapters import add_adapter, load_adapter, save_adapter
 from spacy_padellm.model.bases import BASES, Borrowed
 from spacy_padellm.model.chat import ChatTemplate, check_turns
+from spacy_padellm.model.identity import RECORD, check_identity, keep_identity
 from spacy_padellm.model.lora import LoRA
 
 
@@ -90,9 +91,9 @@ class FreshSource:
 class PretrainedSource:
     """A pretrained causal LM with an adapter, or fine-tuned as a whole.
 
-    In a pipeline's folder: `adapter/` (none if frozen) and `tokenizer/` beside a reference to the base model in the
-    config; or, if self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and `adapter/` if there is
-    one.
+    In a pipeline's folder: `adapter/` (none if frozen), `tokenizer/`, and what the base model was (`base.json`) beside
+    a reference to it in the config; or, if self-contained or fine-tuned as a whole, `base/` (with its tokenizer), and
+    `adapter/` if there is one.
 
     Weights that are not trained, under an adapter or because the model is frozen, are shared with all pipes of the
     process that use the same (`model/bases.py`).
@@ -135,8 +136,10 @@ class PretrainedSource:
         adapted = isinstance(lm.model, PeftModel)
         if adapted:
             save_adapter(lm.model, folder / "adapter")
+        (folder / RECORD).unlink(missing_ok=True)
         if (adapted or self.frozen) and not self.self_contained:
             save_pieces(lm.pieces, folder / "tokenizer")
+            keep_identity(lm.model.get_base_model() if adapted else lm.model, folder)
         elif adapted:
             save_bare_base(lm.model, lm.pieces, folder / "base")
         else:
@@ -147,6 +150,7 @@ class PretrainedSource:
         model, base = self._base(Reference(str(folder / "base")) if whole else self.reference)
         pieces = load_pieces(Reference(str(folder / ("base" if whole else "tokenizer"))))
         check_turns(pieces, self.chat, str(folder))
+        check_identity(model, folder, self.reference.name)
         if (folder / "adapter").is_dir():
             model = load_adapter(model, folder / "adapter")
         elif self.lora is not None:

@@ -30,6 +30,7 @@ class Annotation:
     counts (dict[str, int]): The count of each label that was kept.
     unplaced (tuple[Mention, ...]): Mentions that do not stand in the text.
     surplus (tuple[Mention, ...]): Repeats of a string beyond its occurrences.
+    unreadable (tuple[tuple[str, str], ...]): Label and answer of what could not be read, or was a count over the limit.
     windows (tuple[tuple[int, int], ...]): Start and end (exclusive) of the windows it was read in, in characters; none
         if it was read as a whole.
     confidences (tuple[float, ...]): One a span.
@@ -44,6 +45,7 @@ class Annotation:
     counts: dict[str, int] = field(default_factory=dict)
     unplaced: tuple[Mention, ...] = ()
     surplus: tuple[Mention, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
     windows: tuple[tuple[int, int], ...] = ()
     confidences: tuple[float, ...] = ()
     below: tuple[Judged, ...] = ()
@@ -140,6 +142,7 @@ def read_annotation(
         counts,
         placement.unplaced,
         placement.surplus,
+        unreadable=(*reading.unreadable, *((label, str(count)) for label, count in reading.over_limit)),
     )
 
 
@@ -183,6 +186,7 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
     group.attrs["counts"] = annotation.counts
     for name, mentions in (("unplaced", annotation.unplaced), ("surplus", annotation.surplus)):
         group.attrs[name] = [[mention.label, mention.string, mention.ordinal] for mention in mentions]
+    group.attrs["unreadable"] = [list(one) for one in annotation.unreadable]
     if annotation.windows:
         group.attrs["windows"] = [list(window) for window in annotation.windows]
     group.attrs["below_threshold"] = [_row(placed, confidence) for placed, confidence in annotation.below]

@@ -50,6 +50,7 @@ def join(windows: Sequence[tuple[int, int]], parts: Sequence[Annotation]) -> Ann
         tuple(_renumbered(mention, window, ordinals) for window, part in enumerate(parts) for mention in part.unplaced),
         tuple(_renumbered(mention, window, ordinals) for window, part in enumerate(parts) for mention in part.surplus),
         tuple(windows),
+        unreadable=tuple(one for part in parts for one in part.unreadable),
         asked_in=tuple(number for number, part in enumerate(parts) for _ in part.answered),
     )
 

@@ -174,6 +174,8 @@ def _add_page(app: FastAPI, annotator: Annotator, figures: Figures, limits: Limi
 
     @app.post("/", include_in_schema=False)
     async def filled(request: Request) -> HTMLResponse:
+        if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return show(415, Form(), error=ErrorBody(code="invalid", message="Expected a form as a browser sends it."))
         form = Form.read(await request.body())
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return show(403, form, error=ErrorBody(code="invalid", message="The form was sent from another page."))

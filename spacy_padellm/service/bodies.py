@@ -88,6 +88,9 @@ class DocumentBody(BaseModel):
     unplaced: dict[str, list[tuple[str, str]]] = Field(
         description="By pipe, label and string of the answered mentions that do not stand in the text"
     )
+    unreadable: dict[str, list[tuple[str, str]]] = Field(
+        description="By pipe, label and answer of what could not be read; such a label has no count"
+    )
     windows: int = Field(1, description="Windows in which the text was read")
 
 
@@ -118,6 +121,7 @@ def document_body(doc: Doc, pipes: list[PaDeLLMNER]) -> DocumentBody:
     spans: list[MentionBody] = []
     counts: dict[str, dict[str, int]] = {}
     unplaced: dict[str, list[tuple[str, str]]] = {}
+    unreadable: dict[str, list[tuple[str, str]]] = {}
     windows = 1
     for pipe in pipes:
         group = doc.spans.get(pipe.options.spans_key)
@@ -128,12 +132,15 @@ def document_body(doc: Doc, pipes: list[PaDeLLMNER]) -> DocumentBody:
         spans += [_mention(span, pipe.name, *map(float, figures)) for span, *figures in rows]
         counts[pipe.name] = dict(attrs["counts"])
         unplaced[pipe.name] = [(label, string) for label, string, _ in attrs["unplaced"]]
+        unreadable[pipe.name] = [(label, answer) for label, answer in attrs["unreadable"]]
         windows = max(windows, len(attrs.get("windows", ())))
     known = {(span.start, span.end, span.label): span for span in reversed(spans)}
     ents = [
         known.get((ent.start_char, ent.end_char, ent.label_)) or _mention(ent, "", None, None, None) for ent in doc.ents
     ]
-    return DocumentBody(spans=spans, ents=ents, counts=counts, unplaced=unplaced, windows=windows)
+    return DocumentBody(
+        spans=spans, ents=ents, counts=counts, unplaced=unplaced, unreadable=unreadable, windows=windows
+    )
 
 
 def _mention(

@@ -184,7 +184,7 @@ def test_adapter_alone(tmp_path: Path, family: str, tokenizer: str):
     nlp.to_disk(tmp_path / "saved")
     saved = files(tmp_path / "saved" / "padellm_ner" / "model")
     assert {name for name in saved if name.endswith(".safetensors")} == {"adapter/adapter_model.safetensors"}
-    assert {name.split("/")[0] for name in saved} == {"adapter", "tokenizer"}
+    assert {name.split("/")[0] for name in saved} == {"adapter", "base.json", "tokenizer"}
     loaded = spacy.load(tmp_path / "saved")
     assert same_weights(weights(nlp), weights(loaded))
     assert answers(loaded) == answers(nlp)

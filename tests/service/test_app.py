@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -86,6 +87,16 @@ def test_labels_and_thresholds(serve: Callable[..., Running]):
     # A threshold of a label's own goes before that of the request.
     kept = running.annotate(text=TEXTS[0], labels={"movie": {"threshold": 0.0}, "city": None}, threshold=1.0).json()
     assert {one["label"] for one in kept["spans"]} == {"movie"}
+
+
+def test_what_could_not_be_read_is_told(serve: Callable[..., Running], pipeline: Callable[..., Language]):
+    """No answer is not the answer that there is nothing."""
+    nlp = pipeline()
+    ours(nlp).scheme = replace(ours(nlp).scheme, max_mentions=1)
+    told = serve(nlp).annotate(text="Paris Paris and Jaws").json()
+    assert told["unreadable"] == {"padellm_ner": [["city", "2"]]}
+    assert [one["text"] for one in told["spans"]] == ["Jaws"]
+    assert serve().annotate(text="Paris Paris and Jaws").json()["unreadable"] == {"padellm_ner": []}
 
 
 @pytest.mark.parametrize(

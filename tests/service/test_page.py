@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -120,6 +121,12 @@ def test_why_there_is_no_answer(serve: Callable[..., Running], fields: dict[str,
     answer = send(serve(limits=Limits(characters=40)), **fields)
     seen = Seen(answer.text)
     assert answer.status_code == status and ("role", "alert") in seen.attributes and code in seen.text
+
+
+@pytest.mark.parametrize("sent", [{"json": {"text": "a"}}, {"files": {"text": "a"}}, {"content": b"text=a"}])
+def test_what_is_no_form(serve: Callable[..., Running], sent: dict[str, Any]):
+    answer = serve().client.post("/", **sent)
+    assert answer.status_code == 415 and "Expected a form" in Seen(answer.text).text
 
 
 def test_a_form_of_another_page_is_refused(serve: Callable[..., Running]):
