@@ -129,8 +129,10 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "lora": "rank 8",
             "dtype": "int8",
             "quantization": "4 bits",
+            "chat": "template",
             "device": 0,
             "self_contained": "yes",
+            "frozen": "yes",
             "trust_remote_code": "yes",
             "max_row": "long",
             "gradient_checkpointing": "sometimes",
@@ -138,8 +140,9 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     ("misc", "spacy-padellm.LoRA.v1"): (
         {},
-        {"rank": 1.5, "alpha": "much", "dropout": "some", "target_modules": 5},
+        {"rank": 1.5, "alpha": "much", "dropout": "some", "target_modules": 5, "adapter": 5, "revision": 5},
     ),
+    ("misc", "spacy-padellm.ChatTemplate.v1"): ({}, {"system": 5, "settings": "thinking off"}),
     ("misc", "spacy-padellm.LabelDraw.v1"): (
         {},
         {"absent": 1.5, "ratio": "some", "sampling": "fair", "dropout": "half", "shuffle": "yes"},
