@@ -260,9 +260,10 @@ class Runs:
         spacy_train(nlp, output, stdout=io.StringIO(), stderr=io.StringIO())
 
     def files(self, name: str, which: str = "model-last") -> dict[str, bytes]:
-        """What is in the folder of a pipeline, but for what says which run it was (its config) and a file that
-        transformers writes in one of two ways, by where the tokenizer came from."""
-        folder, aside = self.folder / name / which, ("config.cfg", "special_tokens_map.json")
+        """What is in the folder of a pipeline, but for what says which run it was (its config), what transformers
+        writes in one of two ways, by where the tokenizer came from, and what peft lists in the order of a set."""
+        aside = ("config.cfg", "special_tokens_map.json", "tokenizer_config.json", "adapter_config.json")
+        folder = self.folder / name / which
         paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in aside]
         assert paths, folder
         found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
