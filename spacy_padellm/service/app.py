@@ -181,6 +181,9 @@ def _add_page(app: FastAPI, annotator: Annotator, figures: Figures, limits: Limi
             return show(403, form, error=ErrorBody(code="invalid", message="The form was sent from another page."))
         try:
             body = form.body()
+        except ValueError:
+            return show(422, form, error=ErrorBody(code="invalid", message="The threshold is no number from 0 to 1."))
+        try:
             limits.check(body)
             labels = body.asked(own_labels(annotator))
             read = partial(draw, pipes=annotator.pipes, labels=labels)
@@ -189,8 +192,6 @@ def _add_page(app: FastAPI, annotator: Annotator, figures: Figures, limits: Limi
         except REFUSALS as error:
             status, said = refused(error, limits)
             return show(status, form, error=told(ValueError(said)))
-        except ValueError:
-            return show(422, form, error=ErrorBody(code="invalid", message="The threshold is no number from 0 to 1."))
         if isinstance(outcome, FailedBody):
             return show(blame(outcome.error), form, error=outcome.error)
         return show(200, form, drawing=outcome)

@@ -182,19 +182,13 @@ def extras() -> set[str]:
 
 def check_requirements(arguments: str) -> None:
     """What `pip install` is given are requirements, and extras of this package are in setup.py."""
-    words, found = iter(shlex.split(arguments)), 0
-    for word in words:
-        if word in ("--index-url", "--extra-index-url", "--find-links", "-f", "-i", "-r"):
-            next(words)
-            continue
-        if word.startswith("-") or word.endswith(".whl"):
-            continue
-        found += 1
-        text = re.sub(r"^\.(?=$|\[)", "spacy-padellm", word)
-        requirement = Requirement(text)
+    # Flags are passed over. Options with a value are not known: the value would have to be a requirement.
+    words = [word for word in shlex.split(arguments) if not word.startswith("-")]
+    assert words, "nothing to install"
+    for word in (word for word in words if not word.endswith(".whl")):
+        requirement = Requirement(re.sub(r"^\.(?=$|\[)", "spacy-padellm", word))
         if requirement.name == "spacy-padellm":
             assert requirement.extras <= extras(), f"no such extra: {requirement.extras - extras()}"
-    assert found or "whl" in arguments or "-r" in arguments, "nothing to install"
 
 
 def check_project(command: str) -> None:
