@@ -114,7 +114,7 @@ class Annotator:
         read (Callable[[Doc], Any]): Takes from the document what is wanted; it is called in the annotator's thread.
         labels (Labels | None): What the padellm_ner pipes ask about; None for their own labels.
         RETURNS (Future[Any]): What `read` returned, or what was raised. It may be cancelled at any time: a text that
-            waits is then not annotated, a long one no further than the windows that are being read.
+            waits leaves the line, a long one no further than the windows that are being read.
         RAISES (Busy): If too many texts wait. (Closed): After `close`.
         """
         job = _Job(text, labels, read)
@@ -126,6 +126,7 @@ class Annotator:
             self._under_way += 1
             self._stages[0].inbox.append(job)
             self._changed.notify_all()
+        job.future.add_done_callback(lambda _: self._leave_line(job))
         return job.future
 
     def close(self, timeout: float | None = None) -> bool:
@@ -143,6 +144,14 @@ class Annotator:
                 thread.join()
             self._scope.close()
         return finished
+
+    def _leave_line(self, job: _Job) -> None:
+        """Take a text out of the line if nobody waits for it any more."""
+        with self._changed:
+            if job.future.cancelled() and job in self._stages[0].inbox:
+                self._stages[0].inbox.remove(job)
+                self._under_way -= 1
+                self._changed.notify_all()
 
     # In a stage's thread
 
