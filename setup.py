@@ -32,6 +32,12 @@ QUANTIZATION = ["bitsandbytes>=0.48"]
 # `padellm serve`: requests, who listens for them, and what is told of them.
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"]
 
+# Models on completions servers: requests, and how often they are made.
+SERVER = ["httpx>=0.27", "tenacity>=8.3"]
+
+# `padellm export --gguf`: writes the file.
+GGUF = ["gguf>=0.17"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
@@ -44,7 +50,8 @@ TEST = [
     "protobuf>=4.25",
     f'{QUANTIZATION[0]}; sys_platform == "linux"',
     *SERVE,
-    "httpx>=0.27",
+    *SERVER,
+    *GGUF,
     "schemathesis>=4",
 ]
 
@@ -67,6 +74,7 @@ ENTRY_POINTS = {
     "spacy_architectures": {
         "spacy-padellm.CausalLM.v1": "spacy_padellm.model.architectures:build_causal_lm_v1",
         "spacy-padellm.FreshCausalLM.v1": "spacy_padellm.model.architectures:build_fresh_causal_lm_v1",
+        "spacy-padellm.CompletionsServer.v1": "spacy_padellm.model.completions_server:build_completions_server_v1",
     },
     "spacy_misc": {
         "spacy-padellm.PaDeLLM.v1": "spacy_padellm.schemes.padellm:build_padellm_v1",
@@ -129,6 +137,8 @@ setup(
         "spacy-transformers": SPACY_TRANSFORMERS,
         "quantization": QUANTIZATION,
         "serve": SERVE,
+        "server": SERVER,
+        "gguf": GGUF,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,

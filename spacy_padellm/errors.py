@@ -80,6 +80,17 @@ class Warnings(metaclass=Coded):
         "The checkpoint was written with other versions, so training may go on a little differently than it would have "
         "without a break: {differences}."
     )
+    # W080-W089: models for other engines, and models on servers.
+    W080 = (
+        "The tokenizer of '{name}' cuts texts in a way that llama.cpp has no name for, so that llama.cpp itself may "
+        'cut a text otherwise. Give it the numbers of pieces, as the architecture "spacy-padellm.CompletionsServer.v1" '
+        "does."
+    )
+    W081 = "The server at {url} {lacks}."
+    W082 = (
+        "The server cut {count} of {total} prompts into another number of pieces than training did: answers may differ "
+        "from those of the model here. A server that takes numbers of pieces does not."
+    )
 
 
 class Errors(metaclass=Coded):
@@ -182,6 +193,35 @@ class Errors(metaclass=Coded):
     P038 = (
         "The base model '{name}' is not the one that this pipeline was trained over: its weights are others. Put the "
         "same model there, or name it with its 'revision'; a pipeline that is self-contained brings its base along."
+    )
+
+    # P070-P079: models for other engines, and models on servers.
+    P070 = '{what} needs the packages of an extra: pip install "spacy-padellm[{extra}]" ({problem}).'
+    P071 = (
+        "The model of the pipe '{name}' cannot be written as GGUF: {problem}. Export it with --merged, and convert "
+        "that folder with llama.cpp's own convert_hf_to_gguf.py, which knows more models."
+    )
+    P072 = (
+        "The server at {url} cannot be asked: {reason}. Expected an OpenAI-compatible server with /models and "
+        "/completions. See that it runs, that 'base_url' ends before /completions, and that 'served_name' is what it "
+        "calls the model."
+    )
+    P073 = "The server at {url} gave no answer in {attempts} attempts; the last one: {reason}."
+    P074 = "Expected a completion (an object with 'choices' that have a 'text'), got {got}."
+    P075 = (
+        "The server at {url} has another model than the one that this pipe is for: {problem}. Load the model that was "
+        "exported from this pipeline, or name it with 'served_name'."
+    )
+    P076 = "The environment variable '{name}', which 'api_key_env' names, is not set, so the server has no key."
+    P077 = "The server at {url} cannot be asked with {what}: {instead}."
+    P078 = (
+        "The model of this pipe is on a server ({url}): it is not trained and not exported here. Leave the pipe out of "
+        "training with frozen_components, or use the pipeline that the model came from."
+    )
+    P079 = "{url} refused a request with status {status}: {told}"
+    P080 = (
+        "The server tells no probabilities, and {what} needs them. Take a server that tells log-probabilities, or go "
+        "without: 'threshold' 0, also of labels, no calibration, 'one_label_per_string' false."
     )
 
     # P100-P129: files and converters.

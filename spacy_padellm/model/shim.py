@@ -17,6 +17,7 @@ import torch
 from thinc.api import Optimizer, PyTorchShim, xp2torch
 from thinc.compat import has_cupy_gpu
 
+from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
 from spacy_padellm.model.checkpointing import set_checkpointing
@@ -63,6 +64,11 @@ class CausalLMShim(PyTorchShim):
         if self._lm is None:
             raise ValueError(Errors.P010.format())
         return self._lm
+
+    @property
+    def backend(self) -> LanguageModel | ServedModel:
+        """Who is asked. RAISES (ValueError): P010 before the model was initialised or loaded."""
+        return self.lm
 
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> None:
         """Make the model as it is at the start of training. `questions` are the segments of the prompt."""

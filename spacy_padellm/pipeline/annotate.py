@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import filter_spans
 
 from spacy_padellm.backends.local import Text
-from spacy_padellm.errors import Warnings
+from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.pipeline.confidence import Bar, Judged
 from spacy_padellm.spans.occurrences import Borders
 from spacy_padellm.spans.resolve import Policy, flat, one_label_per_string, place
@@ -51,6 +52,11 @@ class Annotation:
     below: tuple[Judged, ...] = ()
     asked_in: tuple[int, ...] = ()
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the model told the probabilities of its answers. A server may not."""
+        return not any(math.isnan(one.answer.probability) for one in self.answered)
+
     def said(self) -> list[dict[str, Any]]:
         """Questions and answers as plain values, as `docs/debugging.md` lists them."""
         passed_over = set(self.passed_over)
@@ -73,7 +79,7 @@ def said_of(answered: Answered) -> dict[str, Any]:
         "response": answer.text,
         "label": branch.label,
         "ordinal": branch.ordinal,
-        "probability": answer.probability,
+        "probability": None if math.isnan(answer.probability) else answer.probability,
         "finish": answer.finish.value,
         "pieces": answer.n_pieces,
     }
@@ -120,8 +126,14 @@ def read_annotation(
     one_label: bool,
     lost: Lost,
 ) -> Annotation:
-    """Read the answers about one text and give the mentions their places."""
-    reading = scheme.read(answered)
+    """Read the answers about one text and give the mentions their places.
+
+    RAISES (ValueError): P080 if only the best-scored label is wanted and there are no probabilities.
+    """
+    if one_label and any(math.isnan(one.answer.probability) for one in answered):
+        raise ValueError(Errors.P080.format(what="'one_label_per_string'"))
+    # Without probabilities all answers count as equally sure, and none is told.
+    reading = scheme.read([_as_sure(one) for one in answered])
     mentions = one_label_per_string(reading.mentions)[0] if one_label else reading.mentions
     placement = place(mentions, text.string, Borders.from_tokens(text.string, text.borders), placing)
     lost.unreadable += len(reading.unreadable)
@@ -146,12 +158,22 @@ def read_annotation(
     )
 
 
+def _as_sure(answered: Answered) -> Answered:
+    if not math.isnan(answered.answer.probability):
+        return answered
+    return answered._replace(answer=answered.answer._replace(probability=1.0))
+
+
 def judged(annotation: Annotation, bar: Bar) -> Annotation:
     """Leave out the mentions that are not sure enough.
 
     They are left out of the places and not before, and of a whole document: the second of two equal mentions stays the
     second, and of two windows the one that knows a place best decides about it.
+
+    RAISES (ValueError): P080 for a threshold or a calibration where the model tells no probabilities.
     """
+    if not annotation.is_scored and bar.is_set:
+        raise ValueError(Errors.P080.format(what="a threshold or a calibration"))
     kept, below = bar.judge(annotation.spans)
     spans = tuple(placed for placed, _ in kept)
     return replace(
@@ -179,9 +201,11 @@ def write_annotation(doc: Doc, annotation: Annotation, *, spans_key: str, overwr
     ends = {token.idx + len(token): token.i + 1 for token in doc}
     spans = [_span(doc, placed, starts, ends) for placed in annotation.spans]
     group = SpanGroup(doc, name=spans_key, spans=spans)
-    group.attrs["scores"] = np.array([placed.mention.score for placed in annotation.spans], dtype="float32")
-    group.attrs["count_scores"] = np.array([placed.mention.count_score for placed in annotation.spans], dtype="float32")
-    group.attrs["confidences"] = np.array(annotation.confidences, dtype="float32")
+    if annotation.is_scored:
+        placed_mentions = [placed.mention for placed in annotation.spans]
+        group.attrs["scores"] = np.array([mention.score for mention in placed_mentions], dtype="float32")
+        group.attrs["count_scores"] = np.array([mention.count_score for mention in placed_mentions], dtype="float32")
+        group.attrs["confidences"] = np.array(annotation.confidences, dtype="float32")
     group.attrs["ordinals"] = np.array(_ordinals(annotation.spans), dtype="int32")
     group.attrs["counts"] = annotation.counts
     for name, mentions in (("unplaced", annotation.unplaced), ("surplus", annotation.surplus)):

@@ -23,6 +23,8 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, set_dropout_rate
 
 from spacy_padellm.backends.local import Text, stream_texts
+from spacy_padellm.backends.remote import stream_remote
+from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.engine.decoder import Counters
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.stream import Pause
@@ -280,15 +282,16 @@ class PaDeLLMNER(TrainablePipe):
         read = self._read if witness is None else witness.reading(partial(self._read, lost=witness.lost))
         tally = self._tally if witness is None else witness.tally
         parts = Parts(asking, partial(self._windowing_for, lm), read, bar=self._bar(), tally=tally, is_wanted=is_wanted)
-        answers = stream_texts(
-            lm,
-            self.scheme,
-            asking.own.words,
-            parts.texts(docs) if witness is None else witness.texts(parts.texts(docs)),
-            decoding=self.options.decoding(record=witness is not None),
-            counters=self.counters if witness is None else witness.counters,
-            in_flight=max(1, in_flight),
-        )
+        texts = parts.texts(docs) if witness is None else witness.texts(parts.texts(docs))
+        settings: dict[str, Any] = {
+            "decoding": self.options.decoding(record=witness is not None),
+            "counters": self.counters if witness is None else witness.counters,
+            "in_flight": max(1, in_flight),
+        }
+        if isinstance(lm, ServedModel):
+            answers = stream_remote(lm, self.scheme, asking.own.words, texts, **settings)
+        else:
+            answers = stream_texts(lm, self.scheme, asking.own.words, texts, **settings)
         for number, outcome in answers:
             yield from parts.take(number, outcome)
 
@@ -305,7 +308,7 @@ class PaDeLLMNER(TrainablePipe):
             lost=self._lost if lost is None else lost,
         )
 
-    def _windowing_for(self, lm: LanguageModel, words: Mapping[str, Words]) -> Windowing:
+    def _windowing_for(self, lm: LanguageModel | ServedModel, words: Mapping[str, Words]) -> Windowing:
         """How long texts are cut that are asked about some labels. The last one is kept: thousands of labels are
         thousands of questions to be measured."""
         # Not the model itself, which would be kept in memory when another one is loaded.
@@ -314,9 +317,12 @@ class PaDeLLMNER(TrainablePipe):
             self._windowing = (of, Windowing.of(lm, self.scheme, words, self.options))
         return self._windowing[1]
 
-    def _ready(self) -> LanguageModel:
-        """The model. RAISES (ValueError): P010 or P013 if it cannot be asked."""
-        lm = shim_of(self.model).lm
+    def _ready(self) -> LanguageModel | ServedModel:
+        """The model. RAISES (ValueError): P010 or P013 if it cannot be asked; on a server, what `terms` raises."""
+        lm = shim_of(self.model).backend
+        if isinstance(lm, ServedModel):
+            _ = lm.terms
+            return lm
         if lm.device.type == "cuda" and os.getpid() != self._process:
             raise ValueError(Errors.P013.format())
         return lm
@@ -355,7 +361,7 @@ class PaDeLLMNER(TrainablePipe):
                 raise outcome
             annotation = outcome
         seconds = time.perf_counter() - begun
-        told = Telling(self.scheme, self._bar(), shim_of(self.model).lm.pieces, self.options)
+        told = Telling(self.scheme, self._bar(), shim_of(self.model).backend.pieces, self.options)
         return told.trace(doc, annotation, witness, seconds=seconds)
 
     def set_annotations(self, docs: Iterable[Doc], scores: Sequence[Annotation]) -> None:

@@ -33,6 +33,11 @@ class Bar:
     threshold: float = 0.0
     by_label: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether probabilities make a difference."""
+        return self.calibration is not None or any(least > 0 for least in (self.threshold, *self.by_label.values()))
+
     def confidence(self, mention: Mention) -> float:
         return self.calibration(mention.joint_score) if self.calibration else mention.joint_score
 

@@ -59,8 +59,13 @@ def said_in(doc: Doc, spans_key: str) -> Said | None:
 
 def answered_in(doc: Doc, spans_key: str) -> list[tuple[Found, float]]:
     """The mentions that a padellm_ner pipe answered and placed, be they sure enough or not, each with the probability
-    of its count times that of its pieces."""
+    of its count times that of its pieces.
+
+    RAISES (ValueError): P080 if the model told no probabilities.
+    """
     group = doc.spans[spans_key]
+    if "scores" not in group.attrs:
+        raise ValueError(Errors.P080.format(what="a calibration"))
     both = zip(group.attrs["scores"], group.attrs["count_scores"], strict=True)
     joint = [float(score) * float(count) for score, count in both]
     found = [(_found(span), probability) for span, probability in zip(group, joint, strict=True)]

@@ -154,7 +154,13 @@ class Parts:
             if len(course.windows) > 1:
                 self._tally.documents += 1
                 self._tally.windows += len(course.windows)
-            yield document, judged(course.annotation(), self._bar.for_labels(course.thresholds))
+            yield document, self._judged(course)
+
+    def _judged(self, course: _Course) -> Outcome:
+        try:
+            return judged(course.annotation(), self._bar.for_labels(course.thresholds))
+        except Exception as error:
+            return error
 
     def _parts(self, doc: Doc, course: _Course) -> Iterator[Part]:
         asked = self._asking.asked(doc)

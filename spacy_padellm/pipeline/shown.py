@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 
@@ -67,8 +68,8 @@ def fit(strings: Sequence[str], columns: int) -> list[str]:
 
 
 def part(number: float) -> str:
-    """A probability."""
-    return f"{number:.2f}"
+    """A probability, or that there is none."""
+    return "no score" if math.isnan(number) else f"{number:.2f}"
 
 
 def steps(limb: Limb) -> str:

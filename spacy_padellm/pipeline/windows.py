@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spacy_padellm.backends.local import Text
+from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors
@@ -55,7 +56,9 @@ class Windowing:
     strict: bool
 
     @classmethod
-    def of(cls, lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], options: Options) -> Windowing:
+    def of(
+        cls, lm: LanguageModel | ServedModel, scheme: Scheme, words: Mapping[str, Words], options: Options
+    ) -> Windowing:
         """What a model, a scheme's questions about some labels and the settings leave for a text."""
         if options.strict:
             return cls(lm.pieces, options.window, 0, strict=True)
@@ -109,7 +112,7 @@ class Windowing:
         )
 
 
-def text_room(lm: LanguageModel, scheme: Scheme, words: Mapping[str, Words], *, max_answer: int) -> int:
+def text_room(lm: LanguageModel | ServedModel, scheme: Scheme, words: Mapping[str, Words], *, max_answer: int) -> int:
     """The pieces that a text may have if the longest question about it and what is answered behind it are to fit.
 
     An answer is given `max_answer` pieces, or a quarter of the model's positions if that is less. One with a form may

@@ -128,8 +128,11 @@ def document_body(doc: Doc, pipes: list[PaDeLLMNER]) -> DocumentBody:
         if group is None:
             continue
         attrs = group.attrs
-        rows = zip(group, attrs["scores"], attrs["count_scores"], attrs["confidences"], strict=True)
-        spans += [_mention(span, pipe.name, *map(float, figures)) for span, *figures in rows]
+        if "scores" in attrs:
+            rows = zip(group, attrs["scores"], attrs["count_scores"], attrs["confidences"], strict=True)
+            spans += [_mention(span, pipe.name, *map(float, figures)) for span, *figures in rows]
+        else:  # a model on a server that tells no probabilities
+            spans += [_mention(span, pipe.name, None, None, None) for span in group]
         counts[pipe.name] = dict(attrs["counts"])
         unplaced[pipe.name] = [(label, string) for label, string, _ in attrs["unplaced"]]
         unreadable[pipe.name] = [(label, answer) for label, answer in attrs["unreadable"]]
