@@ -53,6 +53,8 @@ TEST = [
     *SERVER,
     *GGUF,
     "schemathesis>=4",
+    "xllamacpp>=2026",  # llama.cpp's server, which tests ask
+    "openai>=1.98",  # what `transformers serve` needs
 ]
 
 # The site. Sphinx 9 needs Python 3.11, so that older ones get its predecessor.

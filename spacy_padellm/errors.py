@@ -87,6 +87,10 @@ class Warnings(metaclass=Coded):
         "does."
     )
     W081 = "The server at {url} {lacks}."
+    W083 = (
+        "The server told no probability of {count} of {total} pieces, which are parts of characters: the scores of "
+        "mentions with such characters leave them out."
+    )
     W082 = (
         "The server cut {count} of {total} prompts into another number of pieces than training did: answers may differ "
         "from those of the model here. A server that takes numbers of pieces does not."
@@ -178,7 +182,7 @@ class Errors(metaclass=Coded):
         "The model of this pipe is frozen ('frozen' is true), so it cannot be trained. Leave the pipe out of the "
         "training with frozen_components, give the model an adapter, or set 'frozen' to false with dtype = \"float32\"."
     )
-    P032 = "Expected exactly one of --merged, --adapter and --pipeline, got {got}."
+    P032 = "Expected exactly one of --merged, --adapter, --pipeline, --gguf and --served, got {got}."
     P033 = "{path}: expected a folder to write to that is new or empty, got {got}. {advice}"
     P034 = (
         "The pipe {name!r} cannot be exported: {problem}. The pipeline's padellm_ner pipes are: {pipes}. Name one with "

@@ -14,35 +14,40 @@ from spacy_padellm.types import Answer, Branch, Finish
 def read_answer(completion: Completion, branch: Branch, pieces: Pieces) -> tuple[Answer, tuple[int, ...]]:
     """An answer as the engine would have given it, and its pieces.
 
-    Where the server tells the pieces, it ends where the engine ends it. Where it tells text only, it is cut where the
+    Where the server tells all pieces, it ends where the engine ends it. Where it does not, the text is cut where the
     question that it opens begins, and cut into pieces here.
 
     RETURNS (tuple[Answer, tuple[int, ...]]): The answer, with NaN as its probability if the server tells none.
     """
-    closer = pieces.question(branch.closer)[0] if branch.closer else None
     units = completion.units
-    finish = Finish.LIMIT if completion.is_full else Finish.END
-    if units is not None and all(unit.piece is not None for unit in units):
-        kept = 0
-        for kept, unit in enumerate(units):
-            if unit.piece == pieces.end or (unit.piece == closer and kept):
-                finish = Finish.END if unit.piece == pieces.end else Finish.FOLLOWED
-                break
-        else:
-            kept = len(units)
-            # A piece that ends answers there and is none here spells nothing.
-            if units and not completion.is_full and not units[-1].text and completion.text:
-                kept -= 1
-        numbers = tuple(unit.piece for unit in units[:kept] if unit.piece is not None)
-        return Answer(pieces.decode(numbers), _probability(units[:kept]), finish, len(numbers)), numbers
+    closer = pieces.question(branch.closer)[0] if branch.closer else None
+    kept, finish = _until_end(units or (), pieces.end, closer)
+    if finish is None:
+        finish = Finish.LIMIT if completion.is_full else Finish.END
+    if units is not None and not completion.n_untold and all(unit.piece is not None for unit in kept):
+        # A piece that ends answers there and is none here spells nothing.
+        if kept == units and kept and not completion.is_full and not kept[-1].text and completion.text:
+            kept = kept[:-1]
+        numbers = tuple(unit.piece for unit in kept if unit.piece is not None)
+        return Answer(pieces.decode(numbers), _probability(kept), finish, len(numbers)), numbers
     text, is_cut = _cut(completion.text, branch.closer, pieces)
-    probability = math.nan
-    if units is not None:
-        begins = itertools.accumulate((len(unit.text) for unit in units), initial=0)
-        probability = _probability([unit for unit, begin in zip(units, begins, strict=False) if begin < len(text)])
+    if is_cut:
+        finish = Finish.FOLLOWED
+        begins = itertools.accumulate((len(unit.text) for unit in kept), initial=0)
+        kept = tuple(unit for unit, begin in zip(kept, begins, strict=False) if begin < len(text))
     text = text.removeprefix(" ")
-    numbers = pieces.question(text)
-    return Answer(text, probability, Finish.FOLLOWED if is_cut else finish, len(numbers)), numbers
+    numbers = pieces.question(text) if text else ()
+    return Answer(text, math.nan if units is None else _probability(kept), finish, len(numbers)), numbers
+
+
+def _until_end(units: Sequence[Unit], end: int, closer: int | None) -> tuple[tuple[Unit, ...], Finish | None]:
+    """The units in front of the end, and what the end was, if it is among them."""
+    for place, unit in enumerate(units):
+        if unit.piece == end:
+            return tuple(units[:place]), Finish.END
+        if place and closer is not None and unit.piece == closer:
+            return tuple(units[:place]), Finish.FOLLOWED
+    return tuple(units), None
 
 
 def _probability(units: Sequence[Unit]) -> float:

@@ -96,6 +96,7 @@ class Completion(NamedTuple):
     n_prompt (int | None): Pieces of the prompt, as the server counts them.
     n_cached (int): Those of them that it had computed before.
     n_pieces (int): Pieces of the answer.
+    n_untold (int): Those of them that are not among `units`: llama.cpp leaves out what is only a part of a character.
     """
 
     text: str
@@ -105,6 +106,7 @@ class Completion(NamedTuple):
     n_prompt: int | None
     n_cached: int
     n_pieces: int
+    n_untold: int = 0
 
 
 def read_completion(told: Any) -> Completion:
@@ -115,6 +117,7 @@ def read_completion(told: Any) -> Completion:
     try:
         (choice, *_), usage = told["choices"], told.get("usage") or {}
         units = _units(choice)
+        n_pieces = usage.get("completion_tokens") or len(units or ())
         found = Completion(
             text=choice["text"],
             units=units,
@@ -122,13 +125,23 @@ def read_completion(told: Any) -> Completion:
             model=told.get("model") or "",
             n_prompt=usage.get("prompt_tokens"),
             n_cached=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-            n_pieces=usage.get("completion_tokens") or len(units or ()),
+            n_pieces=n_pieces,
+            n_untold=_untold(choice, n_pieces),
         )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(Errors.P074.format(got=f"{str(told)[:200]!r}")) from error
     if not isinstance(found.text, str):
         raise ValueError(Errors.P074.format(got=f"{str(told)[:200]!r}"))
     return found
+
+
+def _untold(choice: Mapping[str, Any], n_pieces: int) -> int:
+    """How many pieces of an answer in llama.cpp's form are not told: what they spell stands in the text only."""
+    content = (choice.get("logprobs") or {}).get("content")
+    if not isinstance(content, list):
+        return 0
+    told = b"".join(bytes(one.get("bytes") or one["token"].encode()) for one in content)
+    return 0 if told == choice["text"].encode() else max(1, n_pieces - len(content))
 
 
 def _units(choice: Mapping[str, Any]) -> tuple[Unit, ...] | None:

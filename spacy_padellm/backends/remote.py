@@ -217,7 +217,7 @@ class _Stream:
         self._readings: dict[int, _Reading] = {}
         self._running: dict[Future[Completion], tuple[_Reading, _Question, int]] = {}
         self._taken = 0
-        self._n_asked = self._n_cut_otherwise = 0
+        self._n_asked = self._n_cut_otherwise = self._n_pieces = self._n_untold = 0
 
     def run(self, source: Iterator[Asked]) -> Iterator[Outcome]:
         ended = False
@@ -245,6 +245,8 @@ class _Stream:
         if self._n_cut_otherwise:
             told = Warnings.W082.format(count=self._n_cut_otherwise, total=self._n_asked)
             warnings.warn(told, stacklevel=4)
+        if self._n_untold:
+            warnings.warn(Warnings.W083.format(count=self._n_untold, total=self._n_pieces), stacklevel=4)
 
     def _may_read(self) -> bool:
         oldest = min(self._readings, default=self._taken)
@@ -301,3 +303,5 @@ class _Stream:
         self._counters.pieces += there - completion.n_cached + completion.n_pieces
         self._n_asked += 1
         self._n_cut_otherwise += there != n_prompt
+        self._n_pieces += completion.n_pieces
+        self._n_untold += completion.n_untold

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,11 +94,13 @@ class Server:
             if not key:
                 raise ValueError(Errors.P076.format(name=access.api_key_env))
             headers["Authorization"] = f"Bearer {key}"
-        return httpx.Client(
+        client = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(access.timeout, connect=access.connect_timeout),
             limits=httpx.Limits(max_connections=access.concurrency, max_keepalive_connections=access.concurrency),
         )
+        weakref.finalize(self, client.close)
+        return client
 
     @property
     def is_ours(self) -> bool:

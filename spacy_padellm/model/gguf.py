@@ -85,6 +85,9 @@ def write_gguf(folder: Path, pieces: Pieces, path: Path, *, name: str, dtype: st
     if family is None:
         known = ", ".join(FAMILIES)
         raise ValueError(Errors.P071.format(name=name, problem=f"its family is '{config.model_type}', not {known}"))
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    if window and window < config.max_position_embeddings:
+        raise ValueError(Errors.P071.format(name=name, problem=f"its attention sees {window} pieces at a time"))
     written = json.loads((folder / "config.json").read_text(encoding="utf8"))
     factors = _rope_factors(config, written, name)
     # Weights of more than 256 MB wait in a file until the head is written.

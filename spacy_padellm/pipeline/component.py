@@ -65,6 +65,10 @@ _WINDOWS = 16
 """Windows of a document that is annotated alone which are read at once, at most."""
 
 
+_SERVED_SHARE = 4
+"""Of what a service has in hand a long document may take one part in so many, so that short ones need not wait."""
+
+
 class PaDeLLMNER(TrainablePipe):
     """Named entity recognition by parallel questions to a causal LM.
 
@@ -217,7 +221,8 @@ class PaDeLLMNER(TrainablePipe):
         is_wanted: Callable[[Doc], bool] | None = None,
     ) -> Iterator[tuple[Doc, Exception | None]]:
         """Annotate documents as they come, each given back as soon as it is done: what a service needs, whose requests
-        join those that are under way. Otherwise as `pipe`; the error handler is not called.
+        join those that are under way. The windows of long documents take turns with other documents. Otherwise as
+        `pipe`; the error handler is not called.
 
         source (Iterable[Doc | Pause]): The documents, read while there is room; a `Pause` where none has come yet and
             some are on their way. While none is, it had better wait.
@@ -230,7 +235,8 @@ class PaDeLLMNER(TrainablePipe):
         docs: dict[int, Doc] = {}
         n_done = 0
         try:
-            for number, outcome in self._find(_kept(source, docs), batch_size, is_wanted=is_wanted):
+            share = max(1, batch_size // _SERVED_SHARE)
+            for number, outcome in self._find(_kept(source, docs), batch_size, is_wanted=is_wanted, share=share):
                 doc, failure = docs.pop(number), outcome if isinstance(outcome, Exception) else None
                 try:
                     if isinstance(outcome, Annotation):
@@ -267,6 +273,7 @@ class PaDeLLMNER(TrainablePipe):
         witness: Witness | None = None,
         *,
         is_wanted: Callable[[Doc], bool] | None = None,
+        share: int | None = None,
     ) -> Iterator[tuple[int, Annotation | Exception]]:
         """The annotation of each document with its number in the stream, as soon as it is done. A witness sees all of
         it, and then nothing is added to what the pipe counts."""
@@ -282,7 +289,8 @@ class PaDeLLMNER(TrainablePipe):
         read = self._read if witness is None else witness.reading(partial(self._read, lost=witness.lost))
         tally = self._tally if witness is None else witness.tally
         parts = Parts(asking, partial(self._windowing_for, lm), read, bar=self._bar(), tally=tally, is_wanted=is_wanted)
-        texts = parts.texts(docs) if witness is None else witness.texts(parts.texts(docs))
+        texts = parts.texts(docs, share=share)
+        texts = texts if witness is None else witness.texts(texts)
         settings: dict[str, Any] = {
             "decoding": self.options.decoding(record=witness is not None),
             "counters": self.counters if witness is None else witness.counters,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ from typing import Any
 import torch
 from peft import PeftModel
 from spacy.language import Language
+from spacy.util import registry
 
+from spacy_padellm.backends.served import ServedModel
+from spacy_padellm.engine.checkpoint import save_pieces
 from spacy_padellm.errors import Errors
 from spacy_padellm.model.adapters import save_adapter
 from spacy_padellm.model.architectures import shim_of
+from spacy_padellm.model.completions_server import save_record
+from spacy_padellm.model.gguf import FILE, GGUF_DTYPES, load_gguf, write_gguf
 from spacy_padellm.model.merging import save_merged
 from spacy_padellm.model.sources import PretrainedSource
 from spacy_padellm.pipeline.component import PaDeLLMNER
@@ -80,6 +86,60 @@ def export_pipeline(
         kept = _write_merged(ours, folder / ours.name / "model" / "base", dtype, dequantize)
         chat = config["components"][ours.name]["model"].get("chat")
         config["components"][ours.name]["model"] = {**_frozen(ours, kept), "chat": chat}
+    config.to_disk(folder / "config.cfg")
+
+
+def export_gguf(
+    nlp: Language, folder: Path, *, pipe: str | None = None, dtype: str | None = None, dequantize: bool = False
+) -> None:
+    """Write the model of a pipe, its adapter merged into it, as one file of llama.cpp's, `model.gguf`.
+
+    dtype (str | None): Of its matrices, one of `gguf.GGUF_DTYPES`; None for that of the base model.
+    RAISES (ValueError): As `export_merged`; P070 without the package that writes the file; P071 for a model that it
+        cannot be written for.
+    """
+    if dtype is not None and dtype not in GGUF_DTYPES:
+        expected = " or ".join(f'"{one}"' for one in GGUF_DTYPES)
+        raise ValueError(Errors.P001.format(name="dtype", expected=expected, got=dtype))
+    load_gguf()
+    (ours,) = _pipes(nlp, pipe, only=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        # "q8_0" is made of all that the weights hold.
+        plain = "float32" if dtype == "q8_0" else dtype
+        kept = _write_merged(ours, Path(temporary), plain, dequantize)
+        written = dtype or str(kept).removeprefix("torch.")
+        write_gguf(Path(temporary), shim_of(ours.model).lm.pieces, folder / FILE, name=ours.name, dtype=written)
+    (folder / CARD).write_text(model_card(ours, file=FILE), encoding="utf8")
+
+
+def export_served(
+    nlp: Language, folder: Path, *, url: str, served_name: str | None = None, pipe: str | None = None
+) -> None:
+    """Write a pipeline whose model is on a server: all of the pipe but its weights.
+
+    url (str): The server, up to "/completions".
+    served_name (str | None): What the server calls the model; None for the only one it has.
+    RAISES (ValueError): P001 for what is no address; P010 without a model; P034 if there is no such pipe, or several.
+    """
+    (ours,) = _pipes(nlp, pipe, only=True)
+    backend = shim_of(ours.model).backend
+    config = nlp.config.copy()
+    block = {
+        "@architectures": "spacy-padellm.CompletionsServer.v1",
+        "name": backend.name,
+        "base_url": url,
+        "served_name": served_name,
+        "chat": config["components"][ours.name]["model"].get("chat"),
+    }
+    # Made once, so that what it cannot be is told before anything is written.
+    registry.resolve({"model": block})
+    nlp.to_disk(folder, exclude=[ours.name])
+    ours.to_disk(folder / ours.name, exclude=["vocab", "model"])
+    place = folder / ours.name / "model"
+    save_pieces(backend.pieces, place / "tokenizer")
+    positions = backend.known_positions if isinstance(backend, ServedModel) else backend.max_positions
+    save_record(place, positions)
+    config["components"][ours.name]["model"] = block
     config.to_disk(folder / "config.cfg")
 
 

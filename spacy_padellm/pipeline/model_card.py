@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from spacy_padellm.about import __version__
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.model.architectures import shim_of
@@ -11,6 +13,9 @@ from spacy_padellm.types import Branch
 
 TEXT = "Ada met Hugo in Paris."
 """The text of the example."""
+
+_CONTEXT = 4096
+"""Positions that a served model is shown with, for each text, where it has more."""
 
 _INTRODUCTION = """# {name}
 
@@ -26,9 +31,7 @@ An answer is the likeliest piece each time, and ends with the piece `{end}`{clos
 
 {segments}
 
-```python
-{code}
-```
+{use}
 """
 
 _PLAIN = "In plain text, without a chat template."
@@ -43,6 +46,19 @@ _BLANK = """
 **Every segment that does not begin with a newline is cut as if a blank stood in front of it**, also an answer that is
 put in front of a further question. In an answer such a blank stands in front of every string that is copied from the
 text, and is no part of it.
+"""
+
+_FILE = """## How it is served
+
+```sh
+llama-server --model {file} --alias {name} --ctx-size {context} --parallel 8 --kv-unified
+```
+
+and a spaCy pipeline that asks it, made of the one that the model came from (PIPELINE):
+
+```sh
+python -m spacy padellm export PIPELINE served --served http://127.0.0.1:8080/v1 --served-name {name}
+```
 """
 
 _CODE = """import torch
@@ -81,11 +97,12 @@ print({label!r}, count, mentions)"""
 _OTHER = """print(answer(*asked))"""
 
 
-def model_card(pipe: PaDeLLMNER, *, base: str | None = None) -> str:
+def model_card(pipe: PaDeLLMNER, *, base: str | None = None, file: str | None = None) -> str:
     """A README.md for an exported model.
 
     pipe (PaDeLLMNER): The pipe whose model it is.
     base (str | None): Name of the base model, where only the adapter was exported.
+    file (str | None): Name of the GGUF file, where that was exported.
     RETURNS (str): Markdown. Its code runs in the folder with torch and transformers alone (for an adapter with peft).
     """
     lm = shim_of(pipe.model).lm
@@ -103,8 +120,13 @@ def model_card(pipe: PaDeLLMNER, *, base: str | None = None) -> str:
         end=tokenizer.convert_ids_to_tokens(pieces.end),
         closer=f", or where `{branch.closer[0]!r}` begins" if branch.closer else "",
         segments=_segments(pipe),
-        code=_code(pipe, base),
+        use=_served(pipe, file) if file else f"```python\n{_code(pipe, base)}\n```",
     )
+
+
+def _served(pipe: PaDeLLMNER, file: str) -> str:
+    context = 8 * min(shim_of(pipe.model).lm.max_positions, _CONTEXT)
+    return _FILE.format(file=file, name=shlex.quote(pipe.name), context=context).rstrip()
 
 
 def _closing(pieces: Pieces) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -68,9 +69,30 @@ class _Course:
     windows: list[tuple[int, int]] = field(default_factory=list)
     found: dict[int, Annotation] = field(default_factory=dict)
 
+    @property
+    def n_out(self) -> int:
+        """Parts that are on their way."""
+        return self.n_asked - len(self.found)
+
     def annotation(self) -> Annotation:
         parts = [self.found[number] for number in range(self.n_asked)]
         return join(self.windows, parts) if self.windows else parts[0]
+
+
+@dataclass(eq=False)
+class _Opened:
+    """A document that is being cut.
+
+    number (int): Its place in the stream.
+    doc (Doc): The document.
+    course (_Course): What is on its way of it.
+    parts (Iterator[Part]): Its parts, each cut when it is asked for.
+    """
+
+    number: int
+    doc: Doc
+    course: _Course
+    parts: Iterator[Part]
 
 
 class Parts:
@@ -106,28 +128,36 @@ class Parts:
         self._asked: dict[int, tuple[int, int, Text | None]] = {}
         self._n_asked = 0
 
-    def texts(self, docs: Iterable[Doc | Pause]) -> Iterator[Text | Exception | Pause | None]:
-        """The texts to ask about, one part after the other; None where nothing is to be asked, an exception where it
-        cannot be asked. A pause is passed on."""
-        numbers = itertools.count()
-        for doc in docs:
-            if isinstance(doc, Pause):
-                yield doc
-                continue
-            number = next(numbers)
-            course = self._courses[number] = _Course()
-            self._tally.seen += 1
-            try:
-                for part in self._parts(doc, course):
-                    self._note(number, course, part)
-                    yield part.text
-                    if course.failed:
-                        break  # what is left of it is of no use
-                    if self._is_wanted is not None and not self._is_wanted(doc):
-                        raise Unwanted
-            except Exception as error:
-                self._note(number, course, Part(None))
-                yield error
+    def texts(
+        self, docs: Iterable[Doc | Pause], *, share: int | None = None
+    ) -> Iterator[Text | Exception | Pause | None]:
+        """The texts to ask about, part by part; None where nothing is to be asked, an exception where it cannot be
+        asked.
+
+        docs (Iterable[Doc | Pause]): The documents; a pause is passed on if there is nothing else.
+        share (int | None): The most parts of one document that are on their way at once. Documents take turns then, so
+            that a short one that comes behind a long one is asked about next. None for one document after the other.
+        """
+        source, numbers, ended = iter(docs), itertools.count(), False
+        opened: deque[_Opened] = deque()
+        while opened or not ended:
+            paused = False
+            if not ended and (share is not None or not opened):
+                doc = next(source, None)
+                if doc is None:
+                    ended = True
+                elif isinstance(doc, Pause):
+                    paused = True
+                else:
+                    opened.append(self._open(next(numbers), doc))
+            document = next((one for one in opened if share is None or one.course.n_out < share), None)
+            if document is not None:
+                opened.remove(document)
+                yield from self._next_part(document)
+                if not document.course.is_whole:
+                    opened.append(document)
+            elif opened or paused:
+                yield Pause.NOTHING_YET
 
     def take(self, number: int, outcome: Sequence[Answered] | Exception) -> Iterator[tuple[int, Outcome]]:
         """Take what came of a part.
@@ -161,6 +191,28 @@ class Parts:
             return judged(course.annotation(), self._bar.for_labels(course.thresholds))
         except Exception as error:
             return error
+
+    def _open(self, number: int, doc: Doc) -> _Opened:
+        course = self._courses[number] = _Course()
+        self._tally.seen += 1
+        return _Opened(number, doc, course, self._parts(doc, course))
+
+    def _next_part(self, document: _Opened) -> Iterator[Text | Exception | None]:
+        """One text, or the reason why there is none; nothing if the document has failed meanwhile."""
+        course = document.course
+        if course.failed:  # what is left of it is of no use
+            course.is_whole = True
+            return
+        try:
+            if course.n_asked and self._is_wanted is not None and not self._is_wanted(document.doc):
+                raise Unwanted
+            part = next(document.parts)
+        except Exception as error:
+            self._note(document.number, course, Part(None))
+            yield error
+        else:
+            self._note(document.number, course, part)
+            yield part.text
 
     def _parts(self, doc: Doc, course: _Course) -> Iterator[Part]:
         asked = self._asking.asked(doc)

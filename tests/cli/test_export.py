@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,33 @@ def test_forms(tmp_path: Path, form: str, file: str):
         assert answers(spacy.load(out)) == answers(spacy.load(model))
 
 
+def test_a_gguf_file(tmp_path: Path):
+    model, out = saved(tmp_path), tmp_path / "out"
+    result = run(model, out, "--gguf", "--dtype", "q8_0")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "model.gguf"]
+    assert (out / "model.gguf").read_bytes()[:4] == b"GGUF"
+    assert "llama-server --model model.gguf" in (out / "README.md").read_text()
+    size = (out / "model.gguf").stat().st_size
+    assert run(model, out, "--gguf", "--force").exit_code == 0
+    assert (out / "model.gguf").stat().st_size > 1.5 * size
+
+
+def test_without_the_package_p070(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    result = run(saved(tmp_path), tmp_path / "out", "--gguf")
+    assert result.exit_code == 1 and re.search(r"\[P070\].*spacy-padellm\[gguf\]", message(result))
+
+
+def test_a_pipeline_that_asks_a_server(tmp_path: Path):
+    model, out = saved(tmp_path), tmp_path / "out"
+    result = run(model, out, "--served", "http://127.0.0.1:9/v1", "--served-name", "films")
+    assert result.exit_code == 0, result.output
+    assert not list(out.rglob("*.safetensors"))
+    block = spacy.load(out).config["components"]["padellm_ner"]["model"]
+    assert (block["base_url"], block["served_name"]) == ("http://127.0.0.1:9/v1", "films")
+
+
 def test_dtype_and_quantised_weights(tmp_path: Path):
     model = saved(tmp_path, quantization=FOUR)
     result = run(model, tmp_path / "out", "--merged")
@@ -89,6 +117,11 @@ def test_dtype_and_quantised_weights(tmp_path: Path):
         (["--merged", "--adapter"], r"\[P032\].*--merged and --adapter"),
         (["--adapter", "--dtype", "float16"], r"\[P001\] Setting 'dtype'.*float16"),
         (["--adapter", "--dequantize"], r"\[P001\] Setting 'dequantize'"),
+        (["--served", "http://127.0.0.1:9/v1", "--dtype", "float16"], r"\[P001\] Setting 'dtype'.*--served"),
+        (["--served", "127.0.0.1:9"], r"\[P001\] Setting 'base_url'"),
+        (["--merged", "--served-name", "tiny"], r"\[P001\] Setting 'served_name'.*--merged"),
+        (["--gguf", "--dtype", "float64"], r"\[P001\] Setting 'dtype'.*q8_0.*float64"),
+        (["--merged", "--dtype", "q8_0"], r"\[P001\] Setting 'dtype'.*q8_0"),
         (["--merged", "--pipe", "ner"], r"\[P034\] The pipe 'ner'.*padellm_ner"),
     ],
 )

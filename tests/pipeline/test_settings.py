@@ -121,6 +121,25 @@ FUNCTIONS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "gradient_checkpointing": "sometimes",
         },
     ),
+    ("architectures", "spacy-padellm.CompletionsServer.v1"): (
+        {"name": "some/model", "base_url": "http://127.0.0.1:8000/v1"},
+        {
+            "name": 5,
+            "base_url": 5,
+            "revision": 5,
+            "served_name": 5,
+            "server": "tgi",
+            "api_key_env": 5,
+            "concurrency": "many",
+            "timeout": "long",
+            "connect_timeout": "long",
+            "attempts": 1.5,
+            "longest_wait": "long",
+            "max_positions": "long",
+            "chat": "template",
+            "trust_remote_code": "yes",
+        },
+    ),
     ("architectures", "spacy-padellm.CausalLM.v1"): (
         {"name": "some/model"},
         {

@@ -226,6 +226,28 @@ def test_a_long_text_that_nobody_waits_for_is_read_no_further(make: Callable[...
     assert 0 < pipe.counters.documents < 60, "windows that were read, of some hundreds"
 
 
+@pytest.mark.filterwarnings("ignore:.*W010:UserWarning")
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_short_text_takes_turns_with_a_long_one(batch_size: int, make: Callable[..., Annotator], weights: bytes):
+    """It is answered while nearly all of the long one is still to be read."""
+    nlp = blank(window=30)
+    pipe = ours(nlp).from_bytes(weights)
+    expected, whole = alone(weights, TEXTS[1]), " . ".join(TEXTS * 20)
+    annotator = make(nlp, batch_size=batch_size)
+    long = annotator.submit(whole, spans)
+
+    def at(doc: Doc) -> tuple[Any, int, bool]:
+        return spans(doc), pipe.counters.documents, long.done()
+
+    # In the annotator's own thread, so that nothing is read between asking and the first turn.
+    first = annotator.submit(TEXTS[0], lambda doc: (pipe.counters.documents, annotator.submit(TEXTS[1], at)))
+    before, second = first.result(60)
+    found, after, is_over = second.result(60)
+    assert found == expected and after - before < 3 * batch_size and not is_over
+    assert long.result(60) == spans(nlp(whole))
+    assert pipe.counters.documents > 60
+
+
 def test_closing_finishes_what_was_accepted(make: Callable[..., Annotator]):
     annotator = make(batch_size=2)
     futures = [annotator.submit(text, len) for text in TEXTS * 4]
