@@ -192,14 +192,14 @@ class Errors(metaclass=Coded):
     )
     P062 = "There is no token to push with: {problem}. {advice}"
     P063 = (
-        "The hub refuses this ({status}): {problem}. Is the token valid, may it write, and may you write to {repo}? Log in "
-        "anew with `hf auth login`, or name the environment variable of another token with --token-name."
+        "The hub refuses this ({status}): {problem}. Is the token valid, may it write, and may you write to {repo}? "
+        "Log in anew with `hf auth login`, or name the environment variable of another token with --token-name."
     )
     P064 = "The hub at {endpoint} cannot be reached, or fails: {problem}. Nothing was committed; try again later."
     P065 = (
-        "No licence that could be stated, got {got!r}. Expected --licence with the hub's short name of one, for instance "
-        'mit, apache-2.0 or cc-by-4.0, or "other"; else "license" of the pipeline\'s meta.json counts. Mind the licences '
-        "of the base model and of the data."
+        "No licence that could be stated, got {got!r}. Expected --licence with the hub's short name of one, such as mit, or "
+        '"other"; without it "license" of the pipeline\'s meta.json counts. Mind the licences of the base model and of '
+        "the data."
     )
     P066 = (
         "The figures in {path} cannot be used: {problem}. Expected a file that `padellm evaluate MODEL DATA --output "
@@ -210,8 +210,8 @@ class Errors(metaclass=Coded):
         "comes of it with --metrics."
     )
     P068 = (
-        "The pipe '{name}' needs its base model, which is a folder that nobody else has ({base}). If the hub has the same "
-        "model, name it with --base-model; else push the model whole, with --pipeline or --merged."
+        "The pipe '{name}' needs its base model, which is a folder that nobody else has ({base}). If the hub has the "
+        "same model, name it with --base-model; else push the model whole, with --pipeline or --merged."
     )
     P069 = "The hub does not take this ({status}): {problem}."
 

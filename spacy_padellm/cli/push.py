@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import spacy
 import typer
 from spacy import util
 from spacy.cli._util import setup_gpu
+from spacy.language import Language
 from wasabi import msg
 
 from spacy_padellm.cli.root import app, coded_errors
 from spacy_padellm.data.folders import written_whole
 from spacy_padellm.errors import Errors
+
+if TYPE_CHECKING:
+    from spacy_padellm.sharing.card import Said
+    from spacy_padellm.sharing.forms import Shape
+    from spacy_padellm.sharing.hub import Commit
+
+ATTRIBUTES = ".gitattributes"
+"""The hub's own file, which no push takes away."""
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
@@ -68,54 +77,94 @@ def push_cli(
     what the repository holds.
     """
     util.import_file("python_code", code) if code else None
-    forms = {"--pipeline": pipeline, "--adapter": adapter, "--merged": merged, "--as-is": as_is}
     with coded_errors():
-        form = _form(forms, pipe=pipe, dtype=dtype, dequantize=dequantize)
-        if create_pr and branch is not None:
-            raise ValueError(Errors.P001.format(name="branch", expected="nothing with --create-pr", got=branch))
+        form = _form({"--pipeline": pipeline, "--adapter": adapter, "--merged": merged, "--as-is": as_is})
         setup_gpu(gpu_id, silent=True)
         # Every command of spaCy imports this module, and what is imported here takes seconds.
         from spacy_padellm.sharing.card import Said
-        from spacy_padellm.sharing.hub import Repository, check_repo, find_token
-        from spacy_padellm.sharing.written import write_repository
+        from spacy_padellm.sharing.forms import Shape
+        from spacy_padellm.sharing.hub import Commit, check_repo
 
         check_repo(repo)
+        if create_pr and branch is not None:
+            raise ValueError(Errors.P001.format(name="branch", expected="nothing with --create-pr", got=branch))
+        shape = Shape(form, pipe, dtype, dequantize, base_model)
         nlp = _loaded(model)
         named = _licence(licence or str(nlp.meta.get("license") or ""))
         said = Said(repo, named, tuple(language), about_data, tuple(dataset), branch)
-        target = None
-        if output is None:
-            target = Repository(repo, find_token(token_name), branch)
-            target.check_token()
-        with _folder(output, force, model) as folder:
-            changed = write_repository(
-                nlp, folder, form, said, metrics=metrics, pipe=pipe, dtype=dtype, dequantize=dequantize, base=base_model
-            )
-            there = None if target is None else target.files()
-            _list(folder, repo, changed, there, keep)
-            if target is not None:
-                if not yes:
-                    typer.confirm("Push this?", abort=True)
-                told = message or f"spacy-padellm: {form.removeprefix('--')} of {nlp.meta['lang']}_{nlp.meta['name']}"
-                place = target.push(folder, message=told, private=private, create_pr=create_pr, keep=keep)
-    msg.good(f"Wrote {output}, pushed nothing" if target is None else f"Pushed: {place}")
+        if output is not None:
+            with written_whole(output, force=force, sources=[Path(model)] if Path(model).exists() else []) as folder:
+                _write(nlp, folder, shape, said, metrics)
+            msg.good(f"Wrote {output}, pushed nothing")
+            return
+        told = message or f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']} ({form.removeprefix('--')})"
+        commit = Commit(told, private, create_pr, keep)
+        place = _push(nlp, shape, said, metrics, commit=commit, token_name=token_name, yes=yes)
+    msg.good(f"Pushed: {place}")
 
 
-def _form(forms: dict[str, bool], *, pipe: str | None, dtype: str | None, dequantize: bool) -> str:
+def _push(
+    nlp: Language,
+    shape: Shape,
+    said: Said,
+    metrics: Path | None,
+    *,
+    commit: Commit,
+    token_name: str | None,
+    yes: bool,
+) -> str:
+    """Write what is wanted, show it, and push it. RETURNS (str): Where to look at it."""
+    from spacy_padellm.sharing.hub import Repository, find_token
+
+    target = Repository(said.repo, find_token(token_name), said.branch)
+    # Before a model of many gigabytes is merged.
+    target.check_token()
+    there = target.files()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sizes = _write(nlp, folder, shape, said, metrics)
+        _show_what_is_there(said.repo, there, sizes, commit.keep)
+        if not yes:
+            typer.confirm(f"Push {len(sizes)} files to {said.repo}?", abort=True)
+        return target.push(folder, commit)
+
+
+def _write(nlp: Language, folder: Path, shape: Shape, said: Said, metrics: Path | None) -> dict[str, int]:
+    """Write what is wanted and say what that is. RETURNS (dict[str, int]): The bytes of each file."""
+    from spacy_padellm.sharing.written import write_repository
+
+    changed = write_repository(nlp, folder, shape, said, metrics=metrics)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+    rows = [*((name, f"{size:,}") for name, size in sizes.items()), ("all", f"{sum(sizes.values()):,}")]
+    msg.table(rows, header=("file", "bytes"), divider=True, aligns=("l", "r"), max_col=200)
+    if changed:
+        msg.info(f"Names of folders of this machine were taken out of {', '.join(changed)}")
+    return sizes
+
+
+def _show_what_is_there(repo: str, there: list[str] | None, sizes: Mapping[str, int], keep: bool) -> None:
+    """Say what becomes of what a repository holds."""
+    if there is None:
+        msg.info(f"{repo} is not there yet, or not to be seen: it is made")
+        return
+    msg.info(f"{repo} is there: a new commit replaces {sum(name in sizes for name in there)} of its files")
+    left = [name for name in there if name not in sizes and name != ATTRIBUTES]
+    if left:
+        more = f" and {len(left) - _MOST_SHOWN} more" if len(left) > _MOST_SHOWN else ""
+        fate = "stay beside the new ones" if keep else "go (the history keeps them; --keep leaves them)"
+        msg.warn(f"{len(left)} files of it {fate}: {', '.join(left[:_MOST_SHOWN])}{more}")
+
+
+def _form(forms: Mapping[str, bool]) -> str:
     """The form that is wanted.
 
-    RAISES (ValueError): P060 unless it is exactly one; P001 for a setting that it does not have.
+    RAISES (ValueError): P060 unless it is exactly one.
     """
     wanted = [form for form, is_wanted in forms.items() if is_wanted]
     if len(wanted) != 1:
         raise ValueError(Errors.P060.format(got=" and ".join(wanted) or "none of them"))
-    (form,) = wanted
-    of_weights = {"dtype": dtype, "dequantize": dequantize} if form in ("--adapter", "--as-is") else {}
-    of_pipe = {"pipe": pipe} if form == "--as-is" else {}
-    for name, got in {**of_weights, **of_pipe}.items():
-        if got:
-            raise ValueError(Errors.P001.format(name=name, expected=f"nothing with {form}", got=got))
-    return form
+    return wanted[0]
 
 
 def _licence(name: str) -> str:
@@ -125,43 +174,7 @@ def _licence(name: str) -> str:
     return short
 
 
-def _loaded(model: str) -> spacy.Language:
+def _loaded(model: str) -> Language:
     if not Path(model).exists() and not util.is_package(model):
         raise ValueError(Errors.P154.format(name=model))
     return spacy.load(model)
-
-
-@contextmanager
-def _folder(output: Path | None, force: bool, model: str) -> Iterator[Path]:
-    """The folder to write: one that stays, or one that is gone when the push is done."""
-    if output is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-    else:
-        with written_whole(output, force=force, sources=[Path(model)] if Path(model).exists() else []) as whole:
-            yield whole
-
-
-def _list(folder: Path, repo: str, changed: Sequence[str], there: list[str] | None, keep: bool) -> None:
-    """Say what goes to the hub, and what becomes of what is there."""
-    sizes = {
-        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-    msg.table(
-        [*((name, f"{size:,}") for name, size in sizes.items()), ("all", f"{sum(sizes.values()):,}")],
-        header=("file", "bytes"),
-        divider=True,
-        aligns=("l", "r"),
-        max_col=200,
-    )
-    if changed:
-        msg.info(f"Names of folders of this machine were taken out of {', '.join(changed)}")
-    if there is None:
-        return
-    left = [name for name in there if name not in sizes and name != ".gitattributes"]
-    replaced = sum(name in sizes for name in there)
-    msg.info(f"{repo} is there: a new commit replaces {replaced} of its files")
-    if left:
-        more = f" and {len(left) - _MOST_SHOWN} more" if len(left) > _MOST_SHOWN else ""
-        fate = "stay beside the new ones" if keep else "go (the history keeps them; --keep leaves them)"
-        msg.warn(f"{len(left)} files of it {fate}: {', '.join(left[:_MOST_SHOWN])}{more}")

@@ -97,7 +97,6 @@ def metadata(facts: Facts, said: Said, form: str, figures: Figures | None) -> Mo
     """What the hub finds the repository by."""
     bases = list(dict.fromkeys(pipe.base for pipe in facts.pipes if pipe.base))
     languages = list(said.languages) or ["multilingual" if facts.lang == "xx" else facts.lang]
-    name = said.repo.split("/")[-1]
     return ModelCardData(
         language=languages,
         license=said.licence,
@@ -106,7 +105,8 @@ def metadata(facts: Facts, said: Said, form: str, figures: Figures | None) -> Mo
         tags=list(TAGS),
         base_model=bases[0] if len(bases) == 1 else bases or None,
         datasets=list(said.datasets) or None,
-        **({"model_name": name, "eval_results": list(_results(said, figures))} if figures else {}),
+        model_name=said.repo.split("/")[-1] if figures else None,
+        eval_results=list(_results(said, figures)) if figures else None,
     )
 
 

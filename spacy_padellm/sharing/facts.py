@@ -94,13 +94,17 @@ def facts_of(nlp: Language, pipes: list[PaDeLLMNER], *, base: str | None = None)
     return Facts(
         name=f"{meta['lang']}_{meta['name']}",
         version=meta["version"],
-        lang=nlp.lang,
+        lang=nlp.lang or "xx",
         description=meta.get("description") or "",
         author=meta.get("author") or "",
         url=meta.get("url") or "",
         pipes=tuple(_pipe_facts(nlp, pipe, base) for pipe in pipes),
         others=tuple(name for name in nlp.component_names if name not in names),
-        versions={"Python": platform.python_version(), "spacy-padellm": __version__, **{name: version(name) for name in PACKAGES}},
+        versions={
+            "Python": platform.python_version(),
+            "spacy-padellm": __version__,
+            **{name: version(name) for name in PACKAGES},
+        },
     )
 
 

@@ -139,10 +139,10 @@ def _block(of: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _number(of: dict[str, Any], name: str, *, most: float | None = None) -> float:
     found = of.get(name)
-    is_number = isinstance(found, (int, float)) and not isinstance(found, bool) and isfinite(found)
-    if not is_number or not 0 <= float(found) <= (found if most is None else most):  # type: ignore[arg-type]
-        raise _Wrong(f"{name!r} is missing" if found is None else f"{name!r} is {found!r}")
-    return float(found)  # type: ignore[arg-type]
+    if isinstance(found, (int, float)) and not isinstance(found, bool) and isfinite(found):
+        if 0 <= found and (most is None or found <= most):
+            return float(found)
+    raise _Wrong(f"{name!r} is missing" if found is None else f"{name!r} is {found!r}")
 
 
 def _whole(of: dict[str, Any], name: str) -> int:

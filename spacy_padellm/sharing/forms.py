@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,38 @@ from spacy_padellm.sharing.facts import base_of, hub_id
 
 PIPELINE, ADAPTER, MERGED, AS_IS = FORMS = ("--pipeline", "--adapter", "--merged", "--as-is")
 
-ONE_PIPE = (ADAPTER, MERGED)
-"""Forms of the model of one pipe, without the pipeline."""
+
+@dataclass(frozen=True)
+class Shape:
+    """What a push holds.
+
+    form (str): One of `FORMS`.
+    pipe (str | None): Of several padellm_ner pipes the one that is meant; None for the only one, or for all.
+    dtype (str | None), dequantize (bool): As in `pipeline.export`.
+    base (str | None): Hub id of base models that are folders here.
+    RAISES (ValueError): P001 for a setting that the form does not have.
+    """
+
+    form: str
+    pipe: str | None = None
+    dtype: str | None = None
+    dequantize: bool = False
+    base: str | None = None
+
+    def __post_init__(self) -> None:
+        of_weights = ("dtype", "dequantize") if self.form in (ADAPTER, AS_IS) else ()
+        of_pipe = ("pipe",) if self.form == AS_IS else ()
+        for name in (*of_weights, *of_pipe):
+            if got := getattr(self, name):
+                raise ValueError(Errors.P001.format(name=name, expected=f"nothing with {self.form}", got=got))
+        if self.base is not None and hub_id(self.base) is None:
+            raise ValueError(Errors.P001.format(name="base_model", expected="an id of the hub", got=self.base))
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether it is a pipeline, rather than the model of one pipe."""
+        return self.form in (PIPELINE, AS_IS)
+
 
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "strings.json")
 
@@ -30,66 +61,54 @@ _PLACES = ("base_model_name_or_path", "name_or_path", "_name_or_path")
 """Where peft and transformers write what they loaded a model from."""
 
 
-def pipes_of(nlp: Language, form: str, name: str | None) -> list[PaDeLLMNER]:
-    """The padellm_ner pipes that a form holds.
+def pipes_of(nlp: Language, shape: Shape) -> list[PaDeLLMNER]:
+    """The padellm_ner pipes that a push holds.
 
-    name (str | None): Of the pipe, where the form is of one pipe; None for the only one.
     RAISES (ValueError): P034 if there is none, or not the one that is meant.
     """
     ours = [pipe for _, pipe in nlp.components if isinstance(pipe, PaDeLLMNER)]
-    meant = [pipe for pipe in ours if name in (None, pipe.name)]
-    problem = "there is none" if not meant else "there are several" if form in ONE_PIPE and len(meant) > 1 else ""
+    meant = [pipe for pipe in ours if shape.pipe in (None, pipe.name)]
+    several = not shape.is_pipeline and len(meant) > 1
+    problem = "there is none" if not meant else "there are several" if several else ""
     if problem:
         names = ", ".join(pipe.name for pipe in ours) or "none"
-        raise ValueError(Errors.P034.format(name=name or "padellm_ner", problem=problem, pipes=names))
-    return meant if form in ONE_PIPE else ours
+        raise ValueError(Errors.P034.format(name=shape.pipe or "padellm_ner", problem=problem, pipes=names))
+    return ours if shape.is_pipeline else meant
 
 
-def write_form(
-    nlp: Language,
-    folder: Path,
-    form: str,
-    *,
-    pipe: str | None = None,
-    dtype: str | None = None,
-    dequantize: bool = False,
-    base: str | None = None,
-) -> list[str]:
-    """Write a pipeline in a form.
+def write_form(nlp: Language, folder: Path, shape: Shape) -> list[str]:
+    """Write a pipeline, or the model of one pipe.
 
     nlp (Language): It stays as it is.
-    form (str): One of `FORMS`.
-    pipe, dtype, dequantize: As in `pipeline.export`.
-    base (str | None): Hub id of base models that are folders here.
     RETURNS (list[str]): The files in which folders of this machine were named, and are not any more.
     RAISES (ValueError): P068 if it needs a base model that only this machine has; those of `pipeline.export`.
     """
-    ours = pipes_of(nlp, form, pipe)
-    if form == MERGED:
-        export_merged(nlp, folder, pipe=pipe, dtype=dtype, dequantize=dequantize)
-    elif form == ADAPTER:
-        export_adapter(nlp, folder, pipe=pipe)
-        name = _shared_base(ours[0], base)
+    ours = pipes_of(nlp, shape)
+    if shape.form == MERGED:
+        export_merged(nlp, folder, pipe=shape.pipe, dtype=shape.dtype, dequantize=shape.dequantize)
+    elif shape.form == ADAPTER:
+        export_adapter(nlp, folder, pipe=shape.pipe)
+        name = _shared_base(ours[0], shape.base)
         _rewrite_json(folder / "adapter_config.json", lambda found: {**found, "base_model_name_or_path": name})
         (folder / CARD).write_text(model_card(ours[0], base=name), encoding="utf8")
-    elif form == PIPELINE:
-        export_pipeline(nlp, folder, pipe=pipe, dtype=dtype, dequantize=dequantize)
+    elif shape.form == PIPELINE:
+        export_pipeline(nlp, folder, pipe=shape.pipe, dtype=shape.dtype, dequantize=shape.dequantize)
     else:
         nlp.to_disk(folder)
-    if form not in ONE_PIPE:
-        _name_bases(folder, ours, base)
+    if shape.is_pipeline:
+        _mend_config(folder, ours, shape.base)
     return _without_places(folder)
 
 
-def _name_bases(folder: Path, pipes: list[PaDeLLMNER], base: str | None) -> None:
-    """Have a pipeline's config name base models as others can find them."""
+def _mend_config(folder: Path, pipes: list[PaDeLLMNER], base: str | None) -> None:
+    """Have a pipeline's config name base models as others can find them, and no device that others may lack."""
     config = Config().from_disk(folder / "config.cfg", interpolate=False)
     for pipe in pipes:
-        model = folder / pipe.name / "model"
+        block = config["components"][pipe.name]["model"]
+        block["device"] = "auto"
         if isinstance(shim_of(pipe.model).source, PretrainedSource):
-            needed = not (model / "base").exists()
-            name = _shared_base(pipe, base) if needed else _known_base(pipe, base)
-            config["components"][pipe.name]["model"]["name"] = name
+            is_whole = (folder / pipe.name / "model" / "base").exists()
+            block["name"] = _known_base(pipe, base) if is_whole else _shared_base(pipe, base)
     config.to_disk(folder / "config.cfg", interpolate=False)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import (
@@ -21,15 +21,17 @@ from huggingface_hub.utils import validate_repo_id
 
 from spacy_padellm.errors import Errors
 
-KEPT = ".gitattributes"
-"""The hub's own file, which no push replaces."""
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 # What the hub's library raises where no answer came depends on what it speaks HTTP with: its own errors' bases tell.
-_FAILED = (*HfHubHTTPError.__bases__, OSError, RuntimeError)
+_FAILED: tuple[type[Exception], ...] = (
+    *cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__),
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 _REFUSED = (401, 403)
 
@@ -48,8 +50,8 @@ def check_repo(repo: str) -> None:
 def find_token(name: str | None) -> str:
     """The token to push with.
 
-    name (str | None): Of the environment variable that holds it; None for the one that the hub's library finds (HF_TOKEN,
-        or that of `hf auth login`).
+    name (str | None): Of the environment variable that holds it; None for the one that the hub's library finds
+        (HF_TOKEN, or that of `hf auth login`).
     RAISES (ValueError): P062 if there is none. The message never holds one.
     """
     if name is None:
@@ -68,6 +70,20 @@ def find_token(name: str | None) -> str:
     if not token:
         raise ValueError(Errors.P062.format(problem=problem, advice=advice))
     return token
+
+
+class Commit(NamedTuple):
+    """How a folder is pushed.
+
+    private (bool): Of a repository that is made for it; one that is there stays as it is.
+    create_pr (bool): Propose the commit rather than make it.
+    keep (bool): Leave the files that the repository holds beside those of the folder; they go otherwise.
+    """
+
+    message: str
+    private: bool = False
+    create_pr: bool = False
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,42 +125,38 @@ class Repository:
             except RepositoryNotFoundError:
                 return None
 
-    def push(self, folder: Path, *, message: str, private: bool, create_pr: bool, keep: bool) -> str:
+    def push(self, folder: Path, commit: Commit) -> str:
         """Make the repository, if it is not there, and a commit after which it holds a folder's files.
 
-        private (bool): Of a repository that is made.
-        create_pr (bool): Propose the commit rather than make it.
-        keep (bool): Leave the files that it holds beside those of the folder; they go otherwise.
         RETURNS (str): Where to look at it.
         RAISES (ValueError): P063, P064 or P069 if the hub does not do it.
         """
         with self._told():
-            # A repository that is there stays as visible as it is.
-            self.api.create_repo(self.repo, private=private, exist_ok=True)
+            self.api.create_repo(self.repo, private=commit.private, exist_ok=True)
             if self.branch is not None:
                 self.api.create_branch(self.repo, branch=self.branch, exist_ok=True)
-            commit: Any = self.api.upload_folder(
+            made: Any = self.api.upload_folder(
                 repo_id=self.repo,
                 folder_path=folder,
                 revision=self.branch,
-                commit_message=message,
-                create_pr=create_pr or None,
-                delete_patterns=None if keep else ["*"],
+                commit_message=commit.message,
+                create_pr=commit.create_pr or None,
+                delete_patterns=None if commit.keep else ["*"],
             )
-        return str(commit.pr_url or commit.commit_url)
+        return str(made.pr_url or made.commit_url)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         """What goes wrong at the hub as an error with a code. The token stands in none."""
         try:
             yield
-        except (*_FAILED, ValueError) as error:
+        except _FAILED as error:
             status = _status(error)
             problem = " ".join(str(error.__cause__ or error).split()).replace(self.token, "***").rstrip(".")
             values: dict[str, Any] = {"status": status, "problem": problem, "repo": self.repo}
             if status in _REFUSED:
                 message = Errors.P063.format(**values)
-            elif status is not None and status < 500 or isinstance(error, ValueError):
+            elif (status is not None and status < 500) or isinstance(error, ValueError):
                 message = Errors.P069.format(**{**values, "status": status or "what it answered cannot be read"})
             else:
                 message = Errors.P064.format(endpoint=self.api.endpoint, **values)

@@ -12,45 +12,35 @@ from spacy_padellm.pipeline.outcomes import labels_of
 from spacy_padellm.sharing.card import Said, hub_card
 from spacy_padellm.sharing.facts import facts_of
 from spacy_padellm.sharing.figures import read_figures
-from spacy_padellm.sharing.forms import MERGED, ONE_PIPE, pipes_of, write_form
+from spacy_padellm.sharing.forms import MERGED, Shape, pipes_of, write_form
 
 
 def write_repository(
-    nlp: Language,
-    folder: Path,
-    form: str,
-    said: Said,
-    *,
-    metrics: Path | None = None,
-    pipe: str | None = None,
-    dtype: str | None = None,
-    dequantize: bool = False,
-    base: str | None = None,
+    nlp: Language, folder: Path, shape: Shape, said: Said, *, metrics: Path | None = None
 ) -> list[str]:
     """Write what a push commits.
 
     nlp (Language): The pipeline. It stays as it is.
-    form (str): One of `forms.FORMS`.
+    shape (Shape): What it holds.
     said (Said): For the card.
     metrics (Path | None): Figures of an evaluation, as a file.
-    pipe, dtype, dequantize, base: As in `forms.write_form`.
     RETURNS (list[str]): The files in which folders of this machine were named, and are not any more.
     RAISES (ValueError): P066 or P067 for figures that cannot be used; those of `forms.write_form`.
     """
-    pipes = pipes_of(nlp, form, pipe)
-    labels = {label for one in pipes for label in one.labels} if form in ONE_PIPE else labels_of(nlp)
+    pipes = pipes_of(nlp, shape)
+    labels = labels_of(nlp) if shape.is_pipeline else set(pipes[0].labels)
     figures = None if metrics is None else read_figures(metrics, labels)
-    changed = write_form(nlp, folder, form, pipe=pipe, dtype=dtype, dequantize=dequantize, base=base)
+    changed = write_form(nlp, folder, shape)
     card = folder / CARD
-    asking = card.read_text(encoding="utf8") if form in ONE_PIPE else None
+    asking = None if shape.is_pipeline else card.read_text(encoding="utf8")
     card.unlink(missing_ok=True)
     text = hub_card(
-        facts_of(nlp, pipes, base=base),
+        facts_of(nlp, pipes, base=shape.base),
         said,
-        form,
+        shape.form,
         figures=figures,
         size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        dtype=_dtype(folder) if form == MERGED else None,
+        dtype=_dtype(folder) if shape.form == MERGED else None,
         asking=asking,
     )
     card.write_text(text, encoding="utf8")
