@@ -195,11 +195,10 @@ class Errors(metaclass=Coded):
         "The hub refuses this ({status}): {problem}. Is the token valid, may it write, and may you write to {repo}? "
         "Log in anew with `hf auth login`, or name the environment variable of another token with --token-name."
     )
-    P064 = "The hub at {endpoint} cannot be reached, or fails: {problem}. Nothing was committed; try again later."
+    P064 = "The hub at {endpoint} cannot be reached, or fails: {problem}. Try again; what it has is not sent twice."
     P065 = (
-        "No licence that could be stated, got {got!r}. Expected --licence with the hub's short name of one, such as mit, or "
-        '"other"; without it "license" of the pipeline\'s meta.json counts. Mind the licences of the base model and of '
-        "the data."
+        "No licence that could be stated, got {got!r}. Expected --licence with the hub's short name of one, "
+        "such as mit; else 'license' of the pipeline's meta.json counts. Mind those of the base model and the data."
     )
     P066 = (
         "The figures in {path} cannot be used: {problem}. Expected a file that `padellm evaluate MODEL DATA --output "

@@ -194,7 +194,7 @@ def _about_data(said: Said) -> Iterator[str]:
 def _figures(figures: Figures) -> Iterator[str]:
     of = f" of {code(figures.documents)}" if figures.documents else ""
     yield f"Measured with `padellm evaluate` on {figures.docs:,} documents{of}, in percent:"
-    interval = f"interval of F ({figures.confidence} %)" if figures.confidence else "interval of F"
+    interval = f"interval of F ({figures.confidence:g} %)" if figures.confidence else "interval of F"
     whole = [("all mentions", figures.spans), ("`doc.ents`, without overlaps", figures.ents)]
     labels = [(code(label), row) for label, row in figures.labels.items()]
     for title, rows in (("", whole), ("label", labels)):

@@ -50,7 +50,7 @@ class Figures:
     spans (Row), ents (Row): All mentions, and those of doc.ents.
     labels (Mapping[str, Row]): All mentions, by label.
     counts (float | None): How many (text, label) pairs with gold mentions have the right count, in percent.
-    confidence (int | None): Of the intervals, in percent.
+    confidence (float | None): Of the intervals, in percent.
     speed (Speed | None): Only files of the project have it.
     """
 
@@ -60,7 +60,7 @@ class Figures:
     ents: Row
     labels: Mapping[str, Row]
     counts: float | None
-    confidence: int | None
+    confidence: float | None
     speed: Speed | None
 
 
@@ -107,7 +107,7 @@ def _figures(found: dict[str, Any]) -> Figures:
         ents=_row(_block(found, "ents"), "ents"),
         labels={label: _row(_block(by_label, label), label) for label in by_label},
         counts=None if counts.get("nonzero") is None else _number(counts, "nonzero", most=100),
-        confidence=round(100 * _number({"confidence": share}, "confidence", most=1)) if share is not None else None,
+        confidence=None if share is None else _number({"confidence": share}, "confidence", most=100),
         speed=_speed(speed) if speed and speed.get("docs_per_second") is not None else None,
     )
 

@@ -96,6 +96,9 @@ def write_form(nlp: Language, folder: Path, shape: Shape) -> list[str]:
     else:
         nlp.to_disk(folder)
     if shape.is_pipeline:
+        for card in folder.rglob(CARD):
+            # peft's, which says nothing but where its base model was.
+            card.unlink()
         _mend_config(folder, ours, shape.base)
     return _without_places(folder)
 

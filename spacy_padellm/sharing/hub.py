@@ -151,8 +151,9 @@ class Repository:
         try:
             yield
         except _FAILED as error:
-            status = _status(error)
-            problem = " ".join(str(error.__cause__ or error).split()).replace(self.token, "***").rstrip(".")
+            answered = _answered(error)
+            status = None if answered is None else int(answered.response.status_code)  # type: ignore[attr-defined]
+            problem = " ".join(str(answered or error).split()).replace(self.token, "***").rstrip(".")
             values: dict[str, Any] = {"status": status, "problem": problem, "repo": self.repo}
             if status in _REFUSED:
                 message = Errors.P063.format(**values)
@@ -164,11 +165,8 @@ class Repository:
             raise ValueError(message) from None
 
 
-def _status(error: BaseException | None) -> int | None:
-    """Of the hub's answer that an error, or one behind it, is about."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if response is not None:
-            return int(response.status_code)
+def _answered(error: BaseException | None) -> BaseException | None:
+    """An error, or the first one behind it, that is about an answer of the hub."""
+    while error is not None and getattr(error, "response", None) is None:
         error = error.__cause__
-    return None
+    return error
