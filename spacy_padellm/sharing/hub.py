@@ -153,7 +153,11 @@ class Repository:
         except _FAILED as error:
             answered = _answered(error)
             status = None if answered is None else int(answered.response.status_code)  # type: ignore[attr-defined]
-            problem = " ".join(str(answered or error).split()).replace(self.token, "***").rstrip(".")
+            problem = (
+                " ".join((str(answered) if answered else ": ".join(_causes(error))).split())
+                .replace(self.token, "***")
+                .rstrip(".")
+            )
             values: dict[str, Any] = {"status": status, "problem": problem, "repo": self.repo}
             if status in _REFUSED:
                 message = Errors.P063.format(**values)
@@ -163,6 +167,13 @@ class Repository:
                 message = Errors.P064.format(endpoint=self.api.endpoint, **values)
             # The library's error holds the request, and that the token.
             raise ValueError(message) from None
+
+
+def _causes(error: BaseException | None) -> Iterator[str]:
+    """What an error says, and what each one behind it says."""
+    while error is not None:
+        yield str(error) or type(error).__name__
+        error = error.__cause__
 
 
 def _answered(error: BaseException | None) -> BaseException | None:

@@ -107,7 +107,7 @@ class _Requests(BaseHTTPRequestHandler):
         split = urlsplit(self.path)
         parts = [unquote(part) for part in split.path.strip("/").split("/")]
         self.query = parse_qs(split.query)
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = self.read_body()
         self.held.asked.append((self.command, split.path))
         try:
             for part, (status, told) in self.held.failing.items():
@@ -119,6 +119,17 @@ class _Requests(BaseHTTPRequestHandler):
             self.send(one)
 
     do_GET = do_POST = do_PUT = do_HEAD = answer
+
+    def read_body(self) -> bytes:
+        """Files come in chunks from release 1 of the hub's library on."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def send(self, one: _Answer) -> None:
         content = one.told if isinstance(one.told, bytes) else json.dumps(one.told).encode()

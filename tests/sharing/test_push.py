@@ -24,7 +24,11 @@ from tests.pipeline.makers import annotations, blank, examples, write_docs
 from tests.sharing.conftest import KNOWN, TOKEN_NAME
 from tests.sharing.stand_in import TOKEN, Hub
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*W001")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*W001"),
+    # The hub's library itself, release 2, where it sends files without its faster way (xet).
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+]
 
 REPO = "ada/films"
 
