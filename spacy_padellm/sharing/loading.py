@@ -16,7 +16,9 @@ nlp = spacy.load(snapshot_download({where}))
 doc = nlp({text!r})
 print({found})"""
 
-_MODEL = """import spacy
+_MODEL = """import warnings
+
+import spacy
 
 model = {model}
 settings = {settings}
@@ -25,6 +27,7 @@ labels = {labels}
 nlp = spacy.blank({lang!r})
 pipe = nlp.add_pipe("padellm_ner", name={name!r}, config={{**settings, "model": model}})
 pipe.set_labels(labels)
+warnings.filterwarnings("ignore", message=r"\\[W002\\]")  # nothing is trained here
 nlp.initialize()
 doc = nlp({text!r})
 print({found})"""

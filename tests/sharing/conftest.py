@@ -35,6 +35,7 @@ def hub(served: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setenv(TOKEN_NAME, TOKEN)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     yield served
+    assert served.strange == []
     for held in (served.repos, served.objects, served.failing, served.asked):
         held.clear()  # type: ignore[attr-defined]
 

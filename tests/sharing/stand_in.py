@@ -56,6 +56,7 @@ class Hub:
 
     asked (list[tuple[str, str]]): Method and path of each request.
     failing (dict[str, tuple[int, str]]): Status and message that requests get whose path holds a string.
+    strange (list[str]): Requests that it does not know.
     """
 
     def __init__(self) -> None:
@@ -63,6 +64,7 @@ class Hub:
         self.objects: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
         self.failing: dict[str, tuple[int, str]] = {}
+        self.strange: list[str] = []
         self.url = ""
 
     def files(self, repo: str, revision: str = "main") -> Files:
@@ -114,7 +116,8 @@ class _Requests(BaseHTTPRequestHandler):
                 if part in split.path:
                     raise _Answer(status, {"error": told})
             self.route(parts)
-            raise AssertionError(f"no such way: {self.command} {self.path}")
+            self.held.strange.append(f"{self.command} {self.path}")
+            raise _Answer(404, {"error": "no such way"})
         except _Answer as one:
             self.send(one)
 

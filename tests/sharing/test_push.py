@@ -97,6 +97,7 @@ def test_every_form_over_a_base_model_of_the_hub(hub: Hub, model: Path, tmp_path
     command = [sys.executable, "-m", "tests.sharing.elsewhere", str(tmp_path)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "[W0" not in done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["expected"] == "[('Paris', 'city')]"
     assert told["as-is"] == told["pipeline"] == [told["expected"]]
