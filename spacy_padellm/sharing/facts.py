@@ -18,7 +18,6 @@ from spacy_padellm.about import __version__
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.model.sources import PretrainedSource
 from spacy_padellm.pipeline.component import PaDeLLMNER
-from spacy_padellm.pipeline.factory import DEFAULT_CONFIG
 from spacy_padellm.pipeline.label_spec import LabelSpec
 from spacy_padellm.pipeline.labels import words_of
 from spacy_padellm.types import Wording
@@ -128,25 +127,27 @@ def _pipe_facts(nlp: Language, pipe: PaDeLLMNER, base: str | None) -> PipeFacts:
     name = base_of(pipe)
     known = None if name is None else hub_id(name)
     block = nlp.config.interpolate()["components"][pipe.name]
-    settings = {
-        key: value
-        for key, value in block.items()
-        if key not in ("factory", "model") and DEFAULT_CONFIG.get(key, ...) != value
-    }
     adapter = sum(weight.numel() for key, weight in model.named_parameters() if ".lora_" in key)
-    rank = model.peft_config["default"].r if isinstance(model, PeftModel) else None
     return PipeFacts(
         name=pipe.name,
         labels=_label_facts(pipe),
         base=known or (base if name is not None else None),
         revision=source.reference.revision if known and isinstance(source, PretrainedSource) else None,
-        adapter_rank=rank,
+        adapter_rank=model.peft_config["default"].r if isinstance(model, PeftModel) else None,
         parameters=int(model.num_parameters()) - adapter,
         adapter_parameters=adapter,
-        settings=settings,
+        settings=_own_settings(block),
         model=dict(block["model"]),
         label_data=pipe.label_data,
     )
+
+
+def _own_settings(block: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a pipe that are other than the component's, the model left aside."""
+    plain = Language()
+    plain.add_pipe(block["factory"])
+    default = plain.config["components"][block["factory"]]
+    return {key: value for key, value in block.items() if key not in ("factory", "model") and default[key] != value}
 
 
 def _label_facts(pipe: PaDeLLMNER) -> tuple[LabelFacts, ...]:
