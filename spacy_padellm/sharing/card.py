@@ -25,6 +25,12 @@ _WHAT = {
     MERGED: "A causal language model in the form of transformers",
 }
 
+PADELLM = "spacy-padellm.PaDeLLM.v1"
+
+_PADELLM = (
+    ", for each label how many mentions it has, then for all of these at once (PaDeLLM-NER, Lu et al., NeurIPS 2024)"
+)
+
 _METRICS = {"p": ("precision", "Precision"), "r": ("recall", "Recall"), "f": ("f1", "F")}
 
 _LOADS = {
@@ -130,17 +136,15 @@ def _introduction(facts: Facts, form: str) -> str:
     base = code(facts.pipes[0].base) if form == ADAPTER else ""
     told = _WHAT[form].format(base=base)
     lead = f"{plain(facts.description)}\n\n" if facts.description else ""
-    return (
-        f"{lead}{told}. It finds named entities: a causal language model is asked, for each label, how many mentions "
-        "a text has, and decodes all of them in parallel (PaDeLLM-NER, Lu et al., NeurIPS 2024). Made with "
-        "spacy-padellm."
-    )
+    how = _PADELLM if all(pipe.scheme == PADELLM for pipe in facts.pipes) else ""
+    asked = "A causal language model is asked about the named entities of a text"
+    return f"{lead}{told}. {asked}{how}. Made with spacy-padellm."
 
 
 def _overview(facts: Facts, said: Said, size: int) -> str:
     rows = [("pipeline", f"{code(facts.name)} {plain(facts.version)}"), ("licence", plain(said.licence))]
     for pipe in facts.pipes:
-        rows.append((f"model of {code(pipe.name)}", _model(pipe)))
+        rows += [(f"model of {code(pipe.name)}", _model(pipe)), ("scheme", code(pipe.scheme))]
     if facts.others:
         rows.append(("other components of the pipeline", ", ".join(map(code, facts.others))))
     rows += [("size of the files", _bytes(size)), ("author", plain(facts.author)), ("more", plain(facts.url))]

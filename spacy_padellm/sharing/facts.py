@@ -40,6 +40,7 @@ class PipeFacts:
     """A padellm_ner pipe.
 
     labels (tuple[LabelFacts, ...]): In the order asked.
+    scheme (str): Registered name of its scheme.
     base (str | None): Hub id of the model that it was trained from, None for none on the hub.
     revision (str | None): Of that model.
     adapter_rank (int | None): None without an adapter.
@@ -52,6 +53,7 @@ class PipeFacts:
 
     name: str
     labels: tuple[LabelFacts, ...]
+    scheme: str
     base: str | None
     revision: str | None
     adapter_rank: int | None
@@ -131,6 +133,7 @@ def _pipe_facts(nlp: Language, pipe: PaDeLLMNER, base: str | None) -> PipeFacts:
     return PipeFacts(
         name=pipe.name,
         labels=_label_facts(pipe),
+        scheme=str(block["scheme"]["@misc"]),
         base=known or (base if name is not None else None),
         revision=source.reference.revision if known and isinstance(source, PretrainedSource) else None,
         adapter_rank=model.peft_config["default"].r if isinstance(model, PeftModel) else None,

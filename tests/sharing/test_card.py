@@ -13,7 +13,8 @@ from spacy_padellm.pipeline.markdown import block, code, plain, table
 from spacy_padellm.sharing.card import Said
 from spacy_padellm.sharing.forms import Shape
 from spacy_padellm.sharing.written import write_repository
-from tests.pipeline.makers import FRESH
+from tests.pipeline.makers import FRESH, blank, examples
+from tests.pipeline.makers import block as scheme_block
 
 HOSTILE = "`a` | <script>alert(1)</script>\n# b ![x](http://x.y/z)"
 
@@ -95,3 +96,13 @@ def test_the_model_of_one_of_two_pipes(two: spacy.Language, tmp_path: Path):
     # Its settings that are not the component's own, to be asked as it was.
     assert "settings = {'spans_key': 'one'}" in text
     assert "\n## Without this package\n" in text and "\n### How it is asked\n" in text
+
+
+def test_a_card_tells_the_scheme(tmp_path: Path):
+    for name in ("PaDeLLM", "OneStep"):
+        nlp = blank(scheme=scheme_block(name))
+        nlp.initialize(lambda nlp=nlp: examples(nlp))
+        write_repository(nlp, tmp_path / name, Shape("--as-is"), Said("ada/films", "mit"))
+        text = (tmp_path / name / "README.md").read_text(encoding="utf8")
+        assert f"| scheme | `spacy-padellm.{name}.v1` |" in text
+        assert ("for all of these at once" in text) == (name == "PaDeLLM")
