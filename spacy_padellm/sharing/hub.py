@@ -132,7 +132,8 @@ class Repository:
         RAISES (ValueError): P063, P064 or P069 if the hub does not do it.
         """
         with self._told():
-            self.api.create_repo(self.repo, private=commit.private, exist_ok=True)
+            # An organisation may have rules of its own where nothing is said.
+            self.api.create_repo(self.repo, private=commit.private or None, exist_ok=True)
             if self.branch is not None:
                 self.api.create_branch(self.repo, branch=self.branch, exist_ok=True)
             made: Any = self.api.upload_folder(
