@@ -199,6 +199,35 @@ class Errors(metaclass=Coded):
         "same model there, or name it with its 'revision'; a pipeline that is self-contained brings its base along."
     )
 
+    # P060-P069: sharing on the hub.
+    P060 = "Expected exactly one of --pipeline, --adapter, --merged and --as-is, got {got}."
+    P061 = (
+        "{repo!r} is no name of a repository: {problem}. Expected OWNER/NAME with your user name or an organisation of "
+        "yours, for instance ada/film-names."
+    )
+    P062 = "There is no token to push with: {problem}. {advice}"
+    P063 = (
+        "The hub refuses this ({status}): {problem}. Is the token valid, may it write, and may you write to {repo}? "
+        "Log in anew with `hf auth login`, or name the environment variable of another token with --token-name."
+    )
+    P064 = "The hub at {endpoint} cannot be reached, or fails: {problem}. Try again; what it has is not sent twice."
+    P065 = (
+        "No licence that could be stated, got {got!r}. Expected --licence with the hub's short name of one, "
+        "such as mit; else 'license' of the pipeline's meta.json counts. Mind those of the base model and the data."
+    )
+    P066 = (
+        "The figures in {path} cannot be used: {problem}. Expected a file that `padellm evaluate MODEL DATA --output "
+        "FILE` wrote."
+    )
+    P067 = (
+        "The figures in {path} are those of another pipeline: {problem}. Evaluate this one, and name the file that "
+        "comes of it with --metrics."
+    )
+    P068 = (
+        "The pipe '{name}' needs its base model, which is a folder that nobody else has ({base}). If the hub has the "
+        "same model, name it with --base-model; else push the model whole, with --pipeline or --merged."
+    )
+    P069 = "The hub does not take this ({status}): {problem}."
     # P070-P079: models for other engines, and models on servers.
     P070 = '{what} needs the packages of an extra: pip install "spacy-padellm[{extra}]" ({problem}).'
     P071 = (

@@ -6,9 +6,9 @@ themselves here.
 
 from spacy.cli._util import app as spacy_app
 
-from spacy_padellm.cli import annotate, calibrate, convert, debug, evaluate, export, serve, train, tree
+from spacy_padellm.cli import annotate, calibrate, convert, debug, evaluate, export, push, serve, train, tree
 from spacy_padellm.cli.root import app
 
 spacy_app.add_typer(app)
 
-__all__ = ["annotate", "app", "calibrate", "convert", "debug", "evaluate", "export", "serve", "train", "tree"]
+__all__ = ["annotate", "app", "calibrate", "convert", "debug", "evaluate", "export", "push", "serve", "train", "tree"]

@@ -9,6 +9,7 @@ from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.pipeline.component import PaDeLLMNER
 from spacy_padellm.pipeline.labels import words_of
+from spacy_padellm.pipeline.markdown import code as span
 from spacy_padellm.types import Branch
 
 TEXT = "Ada met Hugo in Paris."
@@ -144,12 +145,12 @@ def _segments(pipe: PaDeLLMNER) -> str:
     """The segments of the example, one a line."""
     first, *_ = questions = _questions(pipe)
     lines = [f"About the text `{TEXT}`, these segments come first:", ""]
-    lines += [f"* `{segment!r}`" for segment in pipe.scheme.trunk(TEXT)]
+    lines += [f"* {span(repr(segment))}" for segment in pipe.scheme.trunk(TEXT)]
     lines += ["", "then a question, which is one of these:", ""]
-    lines += [f"* {f'`{one.label}`' if one.label else 'all labels'}: `{one.question!r}`" for one in questions]
+    lines += [f"* {span(one.label) if one.label else 'all labels'}: {span(repr(one.question))}" for one in questions]
     follows = pipe.scheme.follow(first, "2")
     if follows:
-        asked = " and ".join(f"`{follow.question!r}`" for follow in follows)
+        asked = " and ".join(span(repr(follow.question)) for follow in follows)
         lines += [
             "",
             f"The answer is how many mentions of the label there are. If it is `2`, the questions {asked}",

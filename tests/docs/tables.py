@@ -41,6 +41,7 @@ COMMANDS = (
         "--training.max_steps 2 --training.eval_frequency 1",
         "two updates in place of a minute and a half",
     ),
+    Change(r"(padellm push .*)", r"\1 --output pushed --force", "no hub: what would be pushed goes to a folder"),
     Change(
         r"FILE OUTPUT\.spacy --format NAME \[--lang zh\] \[--on-error skip\]",
         "mentions.jsonl OUTPUT.spacy --format jsonl --lang zh --on-error skip",
@@ -51,6 +52,7 @@ COMMANDS = (
 
 PYTHON = (
     Change(r"displacy\.serve\((.*)\)", r"displacy.render(\1, jupyter=False)", "would wait for a browser"),
+    Change(r'snapshot_download\("ada/film-names"\)', '"pushed"', "no hub: the folder that was written"),
     Change(r"\n    \.\.\.", "\n    pass", "a placeholder for what the reader does"),
 )
 """Changes of Python blocks."""
@@ -78,6 +80,7 @@ WARN = {
     "docs/long_texts.md": r"\[W0(01|10)\]",
     "docs/debugging.md": r"\[W001\]",
     "docs/performance.md": r"\[W001\]",
+    "docs/sharing.md": r"\[W0(01|02)\]",
     "README.md": r"\[W001\]",
 }
 """Warnings that Python blocks of a page may give: the pipeline of the tests is small and knows four sentences."""

@@ -1,0 +1,1 @@
+"""Pipelines and their models as repositories of the Hugging Face hub."""
