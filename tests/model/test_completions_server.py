@@ -378,7 +378,7 @@ def test_what_passes_is_asked_again(fault: Any, merged: Path, local: Language, s
     """Two failures in the middle: nothing is lost, nothing is there twice, nothing is told but by the log."""
     nlp = served(merged, stand_in.url, timeout=2.0)
     stand_in.faults.extend([None, None, fault, None, fault])
-    assert found(nlp, MORE) == found(local, MORE)
+    assert found(nlp, [*TEXTS, ""]) == found(local, [*TEXTS, ""])
     counters = ours(nlp).counters
     assert stand_in.n_asked == counters.answers + 2 + 1
 
@@ -432,12 +432,12 @@ def test_a_server_that_comes_back(merged: Path, local: Language, stand_in: Stand
     port = int(stand_in.url.split(":")[2].split("/")[0])
     stand_in.always = slow(0.02)
     docs = []
-    for number, doc in enumerate(nlp.pipe(MORE * 3, batch_size=4)):
+    for number, doc in enumerate(nlp.pipe(TEXTS * 4, batch_size=4)):
         docs.append(spans(doc))
         if number == 2:
             stand_in.stop()
             threading.Timer(0.6, lambda: stand_in.start(port)).start()
-    assert docs == [spans(local(text)) for text in MORE * 3]
+    assert docs == [spans(local(text)) for text in TEXTS * 4]
 
 
 def test_a_wait_that_the_server_names(merged: Path, stand_in: StandIn):
