@@ -32,6 +32,10 @@ QUANTIZATION = ["bitsandbytes>=0.48"]
 # `padellm serve`: requests, who listens for them, and what is told of them.
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"]
 
+# `padellm annotate --engine ray`: the first release whose checkpoints are written in two steps, beside documents that
+# are named by the task alone. fsspec and pyarrow come with it; they are named because they are imported.
+RAY = ["ray[data]>=2.60,<3", "pyarrow>=18", "fsspec>=2024.2"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
@@ -44,6 +48,7 @@ TEST = [
     "protobuf>=4.25",
     f'{QUANTIZATION[0]}; sys_platform == "linux"',
     *SERVE,
+    *RAY,
     "httpx>=0.27",
     "schemathesis>=4",
 ]
@@ -129,6 +134,7 @@ setup(
         "spacy-transformers": SPACY_TRANSFORMERS,
         "quantization": QUANTIZATION,
         "serve": SERVE,
+        "ray": RAY,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,
