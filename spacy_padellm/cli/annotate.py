@@ -65,7 +65,6 @@ def annotate_cli(
     cpus_per_worker: float = typer.Option(1.0, "--cpus-per-worker", help="CPUs that each takes (ray)"),
     gpus_per_worker: float = typer.Option(0.0, "--gpus-per-worker", help="GPUs that each takes, 0.5 for a half (ray)"),
     block_size: int = typer.Option(1000, "--block-size", help="Entries of a block, which one worker annotates (ray)"),
-    retries: int = typer.Option(3, "--retries", help="How often a block is tried again whose worker died (ray)"),
 ) -> None:
     """Annotate files. OUTPUT is a folder: shards of documents, failed.log with the entries that have none and the
     reason, and manifest.log. The same command again goes on where it stopped. The exit code is 3 if entries failed.
@@ -90,8 +89,8 @@ def annotate_cli(
             "progress": progress and sys.stderr.isatty(),
         }
         if engine == "ray":
-            check_shares(cpus_per_worker, gpus_per_worker, block_size, retries)
-            shares = {"cpus": cpus_per_worker, "gpus": gpus_per_worker, "retries": retries}
+            check_shares(cpus_per_worker, gpus_per_worker, block_size)
+            shares = {"cpus": cpus_per_worker, "gpus": gpus_per_worker}
             told = on_cluster(
                 model,
                 input_path,

@@ -13,7 +13,7 @@ ENGINES = ("local", "ray")
 
 OWN = {
     "local": ("shard_size", "save_every", "gpu_id"),
-    "ray": ("address", "workers", "cpus_per_worker", "gpus_per_worker", "block_size", "retries"),
+    "ray": ("address", "workers", "cpus_per_worker", "gpus_per_worker", "block_size"),
 }
 """Parameters that an engine has for itself."""
 
@@ -45,9 +45,8 @@ def read_workers(text: str) -> tuple[int, int]:
     return least, most
 
 
-def check_shares(cpus: float, gpus: float, block_size: int, retries: int) -> None:
+def check_shares(cpus: float, gpus: float, block_size: int) -> None:
     """RAISES (ValueError): P001 for what a worker cannot take, or a block be."""
     check_number("cpus_per_worker", cpus)
     check_number("gpus_per_worker", gpus)
     check_whole("block_size", block_size)
-    check_whole("retries", retries, least=0)

@@ -40,14 +40,12 @@ class Pool:
 
     least, most (int): How many there are at any time. Between the two Ray decides by how much is waiting.
     cpus, gpus (float): What each takes; half a GPU means that two share one.
-    retries (int): How often a block is tried again after its worker was killed.
     """
 
     least: int = 1
     most: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
-    retries: int = 3
 
 
 def annotate(
@@ -124,7 +122,9 @@ def everywhere(model: str) -> str:
 
 
 def annotated(blocks: ray.data.Dataset, model: str, arguments: dict[str, Any], pool: Pool) -> ray.data.Dataset:
-    """Blocks of entries through a pool of workers, each block by one of them."""
+    """Blocks of entries through a pool of workers, each block by one of them. Ray starts a worker anew that was killed,
+    and gives it its block again.
+    """
     return blocks.map_batches(
         Worker,
         fn_constructor_args=(model,),
@@ -135,8 +135,6 @@ def annotated(blocks: ray.data.Dataset, model: str, arguments: dict[str, Any], p
         compute=ray.data.ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
-        max_restarts=-1,
-        max_task_retries=pool.retries,
     )
 
 
@@ -170,7 +168,7 @@ def _connected(address: str | None, pool: Pool) -> Iterator[None]:
     own = {"address": "local", "num_cpus": max(os.cpu_count() or 1, math.ceil(pool.most * pool.cpus) + SPARE_CPUS)}
     try:
         ray.init(**(own if address is None else {"address": address}), include_dashboard=False)
-    except ConnectionError as error:
+    except (ConnectionError, SystemExit) as error:  # Ray ends the process where nothing answers
         raise ValueError(Errors.P046.format(address=address, problem=error)) from error
     try:
         yield
