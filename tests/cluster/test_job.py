@@ -63,7 +63,7 @@ def test_every_format_as_the_local_engine_has_it(model: Path, tmp_path: Path):
     write_parquet(source / "e.parquet", [{"n": 1, "text": "Ann met Bo"}, {"n": 2, "text": None}])
     result = run(model, source, tmp_path / "out", *LITTLE, "--on-error", "skip", "--workers", "1-2", "--block-size", 4)
     assert result.exit_code == 3, (result.output, result.exception)
-    assert "9 documents in" in result.output and "7 entries have no document" in " ".join(result.output.split())
+    assert "10 documents in" in result.output and "6 entries have no document" in " ".join(result.output.split())
     rows = rows_of(tmp_path / "out")
     assert len(rows) == len({row["id"] for row in rows}) == 16
     of_parquet = [row for row in rows if row["file"] == "e.parquet"]
@@ -78,7 +78,7 @@ def test_every_format_as_the_local_engine_has_it(model: Path, tmp_path: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "Corpus", None)
         again = run(model, source, tmp_path / "out", *LITTLE, "--on-error", "skip")
-    assert again.exit_code == 3 and "9 documents in" in again.output
+    assert again.exit_code == 3 and "10 documents in" in again.output
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
