@@ -6,7 +6,7 @@ Each arm annotates the same texts with two pipelines: MODEL, whose work is done 
 waits 5 ms a document, as if a GPU did the work: there the cores limit nothing, and what is seen is what Ray adds. A
 worker notes when each document is done. Rates are of the time in which all workers of the arm are at work, so starting
 is not in them; it is told by itself, from the call to the first document. Rounds go through all arms. At the end a
-worker of two is killed in the middle, and what was annotated twice is counted. The last line printed is one JSON object.
+worker of two is killed in the middle, and what was done twice is counted. The last line printed is one JSON object.
 """
 
 from __future__ import annotations

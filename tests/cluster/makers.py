@@ -33,7 +33,7 @@ def lay(folder: Path) -> Path:
     write(folder / "a.txt", "Ann", "", "Ann met Bo", "\u4eac crash", "coded crash")
     objects = [{"id": 10**30, "body": [1], "text": "Bo\ud800"}, {"text": "Ann", "spans": "mine", "deep": {"x": None}}]
     write(folder / "deep" / "b.jsonl", *map(json.dumps, objects), '{"te', '{"text": 3}', '{"text": ""}')
-    write(folder / "_c.csv", "id,text", '1,"Ann, and ""Bo""', "2,x,y", '3,"Ann', 'Bo"')
+    write(folder / "_c.csv", "id,text", '1,"Ann, and ""Bo"""', "2,x,y", '3,"Ann', 'Bo"')
     nlp = spacy.blank("en")
     doc = nlp("Ann met Bo")
     doc.user_data["mine"] = 7

@@ -67,6 +67,10 @@ UNRUN = (
         "for P in English Compact; do",
         "a loop over trainings; the two scripts are parsed where they stand alone, and tests/project runs them",
     ),
+    Unrun(
+        "docs/cluster.md", "ray start --head", "would start a cluster that outlives the test; tests/cluster has its own"
+    ),
+    Unrun("docs/cluster.md", "python -m spacy padellm annotate MODEL s3://", "needs a bucket and a cluster with GPUs"),
 )
 """What is not run at all."""
 
