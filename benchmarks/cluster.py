@@ -37,7 +37,7 @@ from spacy_padellm.cli.root import coded_errors
 from spacy_padellm.data.doc_bins import read_docs
 from spacy_padellm.data.durable import json_line
 
-HEAD = ("pipeline and arm", "documents/s", "times one worker's", "seconds before the first document")
+HEAD = ("pipeline and arm", "documents/s", "times one worker's", "CPU ms a document", "s before the first document")
 ARMS = ("local", "1 worker", "2 workers")
 SPARE = 2
 
@@ -104,19 +104,30 @@ def run(model: Path, corpus: Path, output: Path, *, arm: str, block: int, notes:
     else:
         workers = int(arm.split()[0])
         annotate(str(model), str(corpus), str(output), block_size=block, code=code, pool=Pool(workers, workers))
-    return {**rate(noted(notes)), "starting": min(times[0] for times in noted(notes)) - begun}
+    return {**rate(noted(notes)), "starting": min(times[0][0] for times in noted(notes)) - begun}
 
 
-def noted(notes: Path) -> list[list[float]]:
-    """When documents were done, worker by worker."""
-    return [[float(line.split()[0]) for line in path.read_text().splitlines()] for path in sorted(notes.iterdir())]
+Note = tuple[float, float]
+"""When a document was done: by the clock, and by the processor time of its process."""
 
 
-def rate(workers: list[list[float]]) -> dict[str, float]:
-    """Documents a second from when the last worker has begun to when the first is done."""
-    begun, ended = max(times[0] for times in workers), min(times[-1] for times in workers)
-    within = sum(begun < at <= ended for times in workers for at in times)
-    return {"rate": within / (ended - begun), "workers": len(workers)}
+def noted(notes: Path) -> list[list[Note]]:
+    """Which documents were done when, worker by worker."""
+    return [[_note(line) for line in path.read_text().splitlines()] for path in sorted(notes.iterdir())]
+
+
+def _note(line: str) -> Note:
+    at, spent = map(float, line.split())
+    return at, spent
+
+
+def rate(workers: list[list[Note]]) -> dict[str, float]:
+    """Documents a second from when the last worker has begun to when the first is done; and the processor time that the
+    workers' processes took for one."""
+    begun, ended = max(times[0][0] for times in workers), min(times[-1][0] for times in workers)
+    within = sum(begun < at <= ended for times in workers for at, _ in times)
+    spent = sum(times[-1][1] - times[0][1] for times in workers) / sum(len(times) - 1 for times in workers)
+    return {"rate": within / (ended - begun), "cpu_ms": 1000 * spent, "workers": len(workers)}
 
 
 def kill(model: Path, corpus: Path, output: Path, *, block: int, notes: Path) -> dict[str, Any]:
@@ -156,13 +167,17 @@ def _row(name: str, arm: str, rounds: Sequence[dict[str, float]], single: Sequen
         "rate": round(median(one["rate"] for one in rounds), 2),
         "rates": [round(one["rate"], 2) for one in rounds],
         "ratio": round(median(ratios), 2),
+        "cpu_ms": round(median(one["cpu_ms"] for one in rounds), 2),
         "starting_seconds": round(median(one["starting"] for one in rounds), 2),
         "workers": [int(one["workers"]) for one in rounds],
     }
 
 
 def as_rows(rows: Sequence[dict[str, Any]]) -> str:
-    cells = [[f"{row['pipeline']}, {row['arm']}", row["rate"], row["ratio"], row["starting_seconds"]] for row in rows]
+    cells = [
+        [f"{row['pipeline']}, {row['arm']}", row["rate"], row["ratio"], row["cpu_ms"], row["starting_seconds"]]
+        for row in rows
+    ]
     return table(HEAD, cells)
 
 

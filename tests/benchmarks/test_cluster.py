@@ -37,4 +37,7 @@ def test_all_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 def test_a_rate_is_of_the_time_in_which_all_work():
-    assert cluster.rate([[0.0, 1.0, 2.0, 3.0, 9.0], [1.5, 2.5, 3.5]]) == {"rate": 2.0, "workers": 2}
+    one, two = [0.0, 1.0, 2.0, 3.0, 9.0], [1.5, 2.5, 3.5]
+    workers = [[(at, at / 2) for at in times] for times in (one, two)]
+    found = cluster.rate(workers)
+    assert found == {"rate": 2.0, "cpu_ms": pytest.approx(1000 * (4.5 + 1.0) / 6), "workers": 2}

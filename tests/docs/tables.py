@@ -68,7 +68,7 @@ UNRUN = (
         "a loop over trainings; the two scripts are parsed where they stand alone, and tests/project runs them",
     ),
     Unrun(
-        "docs/cluster.md", "ray start --head", "would start a cluster that outlives the test; tests/cluster has its own"
+        "docs/cluster.md", "ray start --head", "starts what outlives the test; tests/cluster has a cluster of its own"
     ),
     Unrun("docs/cluster.md", "python -m spacy padellm annotate MODEL s3://", "needs a bucket and a cluster with GPUs"),
 )
