@@ -56,6 +56,7 @@ def failures(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 # Formats
 
 
+@pytest.mark.slow
 def test_every_format_as_the_local_engine_has_it(model: Path, tmp_path: Path):
     source = lay(tmp_path / "in")
     assert run(model, source, tmp_path / "local", "--on-error", "skip").exit_code == 3
@@ -103,6 +104,12 @@ def test_json_lines_by_other_addresses(model: Path, tmp_path: Path):
     assert rows[0]["text"] == "Ann\nmet Bo" and (rows[1]["line"], rows[1]["error"]) == (1, None)
 
 
+def test_an_empty_input(model: Path, tmp_path: Path):
+    source, out = write(tmp_path / "a.txt", "", " "), tmp_path / "out"
+    assert annotate(str(model), str(source), str(out), code=CODE) == Counts(0, 0)
+    assert {path.name for path in out.iterdir()} >= {"command.json", "complete.json"} and rows_of(out) == []
+
+
 # Going on
 
 
@@ -121,6 +128,7 @@ def check_all_once(out: Path, texts: list[str]) -> None:
     assert len({row["id"] for row in rows}) == len(texts) and all(len(row["ents"]) == 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_what_was_half_written_is_done_again_and_nothing_else(model: Path, tmp_path: Path):
     """A job that ended between a block and its ids, and before another block."""
     texts, out = slow("half", 30), tmp_path / "out"
@@ -265,7 +273,7 @@ def test_a_worker_that_is_killed_costs_its_block(model: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_a_job_that_is_killed_goes_on(model: Path, tmp_path: Path):
     """The whole command, in a process and with a cluster of its own."""
-    texts, out = slow("job", 600), tmp_path / "out"
+    texts, out = slow("job", 400), tmp_path / "out"
     source = write(tmp_path / "a.txt", *texts)
     args = [model, source, out, *LITTLE, "--block-size", 20]
     command = [sys.executable, "-m", "spacy", "padellm", "annotate", *map(str, args)]
