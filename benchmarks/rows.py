@@ -2,8 +2,9 @@
 
     python -m benchmarks.rows --docs test.jsonl [--block 1000] [--rounds 5]
 
-The documents are read as a worker of Ray's would read them, made, given their gold mentions with scores at random (which
-do not compress), turned into rows and written to memory. Medians over the rounds. The last line printed is one JSON object.
+The documents are read as a worker of Ray's would read them, made, given their gold mentions with scores at random
+(which do not compress), turned into rows and written to memory. Medians over the rounds. The last line printed is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class _Clock:
 
 def _annotate(doc: Doc, document: Document) -> None:
     places = ((one.start, one.start + len(one.string), one.label) for one in document.gold if one.start is not None)
-    spans = [doc.char_span(start, end, label, alignment_mode="expand") for start, end, label in places]
+    found = (doc.char_span(start, end, label, alignment_mode="expand") for start, end, label in places)
+    spans = [span for span in found if span is not None]
     doc.spans["sc"] = SpanGroup(doc, spans=spans, attrs={"scores": [random.random() for _ in spans]})
     doc.ents = spacy.util.filter_spans(spans)
 
