@@ -25,8 +25,8 @@ from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.errors import Errors
 from spacy_padellm.pipeline.checksums import checksum, model_checksum
 
-MOST_READERS = 4096
-"""Tasks that the files of a corpus are dealt out to."""
+READ_AT_ONCE, MOST_READERS = 32 * 2**20, 4096
+"""Bytes that are worth a task to read them, and the most tasks that the files of a corpus are dealt out to."""
 
 SPARE_CPUS = 2
 """Of a cluster that is started here: one for what is read and written, one for what leaves out what is done already."""
@@ -106,7 +106,7 @@ def annotate(
     }
     with _connected(address, pool), _coded(output_address):
         corpus = Corpus(files, source.filesystem, field=field, whole_files=whole_files, on_error=on_error)
-        entries = ray.data.read_datasource(corpus, override_num_blocks=min(len(files), MOST_READERS))
+        entries = ray.data.read_datasource(corpus, override_num_blocks=readers_for(files))
         entries.context.enable_progress_bars = progress
         entries.context.checkpoint_config = CheckpointConfig(
             "id", output.ids.path, override_filesystem=target.filesystem, delete_checkpoint_on_success=False
@@ -114,6 +114,11 @@ def annotate(
         blocks = entries.repartition(target_num_rows_per_block=block_size, strict=True)
         write(annotated(blocks, everywhere(model), arguments, pool), output)
     return output.finish()
+
+
+def readers_for(files: Sequence[Listed]) -> int:
+    """How many tasks read the files: no more than there are files, since none is cut in two."""
+    return min(len(files), MOST_READERS, 1 + sum(one.size for one in files) // READ_AT_ONCE)
 
 
 def everywhere(model: str) -> str:

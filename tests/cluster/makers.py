@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 import spacy
-import srsly
 from spacy.tokens import DocBin
 
 PATTERNS: list[dict[str, Any]] = [{"label": "PER", "pattern": name} for name in ("Ann", "Bo")]
@@ -47,7 +46,7 @@ def rows_of(output: Path) -> list[Line]:
     if any(documents.glob("*.parquet")):
         found = pyarrow.dataset.dataset(documents, format="parquet").to_table().to_pylist()
     else:
-        found = [line for path in documents.glob("*.jsonl") for line in srsly.read_jsonl(path)]
+        found = [line for path in documents.glob("*.jsonl") for line in read_lines(path)]
     return sorted(found, key=lambda row: row["id"])
 
 
@@ -67,7 +66,11 @@ def as_local(row: Line, field: str = "text") -> Line:
 
 
 def local_lines(output: Path) -> list[Line]:
-    return [line for path in sorted(output.glob("part-*.jsonl")) for line in srsly.read_jsonl(path)]
+    return [line for path in sorted(output.glob("part-*.jsonl")) for line in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[Line]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def write_parquet(path: Path, rows: Iterable[Line]) -> Path:

@@ -24,6 +24,7 @@ from spacy_padellm.cli import app
 from spacy_padellm.cluster import job
 from spacy_padellm.cluster.job import Pool, annotate
 from spacy_padellm.cluster.output import Counts
+from spacy_padellm.cluster.place import Listed
 from tests.cluster.conftest import ENVIRONMENT, ROOT
 from tests.cluster.makers import CODE, as_local, lay, local_lines, rows_of, write, write_parquet
 
@@ -208,6 +209,14 @@ def test_the_pool_is_as_asked(monkeypatch: pytest.MonkeyPatch):
     told: Any = job.annotated(Blocks(), "model", {}, Pool(2, 7, 3.0, 0.5))  # type: ignore[arg-type]
     assert told["compute"] == ray.data.ActorPoolStrategy(min_size=2, max_size=7)
     assert (told["num_cpus"], told["num_gpus"]) == (3.0, 0.5)
+
+
+def test_files_are_dealt_out_by_their_size():
+    def files(count: int, size: int) -> list[Listed]:
+        return [Listed(str(number), str(number), size) for number in range(count)]
+
+    assert [job.readers_for(files(count, 2**25)) for count in (1, 3, 100_000)] == [1, 3, 4096]
+    assert [job.readers_for(files(count, 2**20)) for count in (1, 31, 32, 320)] == [1, 1, 2, 11]
 
 
 @pytest.fixture
