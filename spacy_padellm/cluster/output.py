@@ -24,7 +24,6 @@ from spacy_padellm.cluster.rows import WRITTEN
 from spacy_padellm.errors import Errors
 
 COMMAND, COMPLETE, DOCUMENTS, IDS = "command.json", "complete.json", "documents", "written"
-FORMATS = ("parquet", "jsonl")
 
 
 class Counts(NamedTuple):
@@ -90,13 +89,12 @@ class Output:
         return counts
 
     def _dataset(self) -> pyarrow.dataset.Dataset:
+        schema = pa.schema([WRITTEN.field("id"), WRITTEN.field("error")])
         form: pyarrow.dataset.FileFormat = pyarrow.dataset.ParquetFileFormat()
         if self.format == "jsonl":
             # Only what is counted is parsed, as what it is.
-            schema = pa.schema([WRITTEN.field("id"), WRITTEN.field("error")])
             options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
             form = pyarrow.dataset.JsonFileFormat(parse_options=options)
-        schema = pa.schema([WRITTEN.field("id"), WRITTEN.field("error")])
         return _dataset(self.documents, schema, form)
 
     def _ids(self) -> int:

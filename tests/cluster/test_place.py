@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from pyarrow.fs import FileType
+from spacy.vocab import Vocab
 
 from spacy_padellm.cluster.opened import Opened
 from spacy_padellm.cluster.output import Counts, Output
 from spacy_padellm.cluster.place import place_of
 from spacy_padellm.cluster.reading import SUFFIXES, read_parquet
+from spacy_padellm.data.doc_bins import read_docs
 from spacy_padellm.data.entries import read_file, readers_of
 from spacy_padellm.data.records import Skip, stop
 from tests.cluster.makers import lay, write, write_parquet
@@ -59,24 +61,29 @@ def test_within(tmp_path: Path):
     assert not place_of(f"{tmp_path}2").within(place) and not place.within(place / "a")
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv", ".spacy"])
-def test_opened_files_are_read_as_paths_are(tmp_path: Path, suffix: str):
-    lay(tmp_path)
-    (file,) = place_of(str(tmp_path)).files([suffix])
-    for whole_files in (False, True):
-        readers = readers_of("text", whole_files, None)  # type: ignore[arg-type]
-        if suffix == ".spacy":
-            continue
-        expected = list(map(repr, read_file(Path(file.path), "x", readers[suffix], on_error="skip")))
-        with place_of(str(tmp_path)).filesystem.open_input_file(file.path) as opened:
-            got = list(map(repr, read_file(Opened(file.path, opened), "x", readers[suffix], on_error="skip")))
-        assert got == expected and got
+@pytest.mark.parametrize("whole_files", [False, True])
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv"])
+def test_opened_files_are_read_as_paths_are(tmp_path: Path, suffix: str, whole_files: bool):
+    place = place_of(str(lay(tmp_path)))
+    (file,) = place.files([suffix])
+    reader = readers_of("text", whole_files, Vocab())[suffix]
+    expected = list(map(repr, read_file(Path(file.path), "x", reader, on_error="skip")))
+    with place.filesystem.open_input_file(file.path) as opened:
+        assert list(map(repr, read_file(Opened(file.path, opened), "x", reader, on_error="skip"))) == expected != []
+
+
+def test_opened_documents(tmp_path: Path):
+    place = place_of(str(lay(tmp_path)))
+    (file,) = place.files([".spacy"])
+    with place.filesystem.open_input_file(file.path) as opened:
+        docs = [doc.text for doc in read_docs(Opened(file.path, opened), Vocab())]
+    assert docs == ["Ann met Bo", "nobody"]
 
 
 def test_a_list_of_json_is_read(tmp_path: Path):
     path = write(tmp_path / "a.jsonl", '[{"text": "Ann"},', '{"text": "Bo"}]')
     with place_of(str(path)).filesystem.open_input_file(str(path)) as opened:
-        found = list(read_file(Opened("x", opened), "x", readers_of("text", False, None)[".jsonl"]))  # type: ignore[arg-type]
+        found = list(read_file(Opened("x", opened), "x", readers_of("text", False, Vocab())[".jsonl"]))
     assert [(one.line, one.text) for one in found] == [(1, "Ann"), (2, "Bo")]  # type: ignore[union-attr]
 
 
