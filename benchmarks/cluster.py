@@ -132,7 +132,7 @@ def rate(workers: list[list[Note]]) -> dict[str, float]:
 
 def kill(model: Path, corpus: Path, output: Path, *, block: int, notes: Path) -> dict[str, Any]:
     """Kill one of two workers when a third of the documents is done. RETURNS: What was done twice."""
-    total = sum(1 for _ in corpus.open())
+    total = corpus.read_bytes().count(b"\n")
     for path in notes.iterdir():
         path.unlink()
 

@@ -20,7 +20,7 @@ def test_all_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     for name in (noting.NOTES, "PYTHONPATH", "PYTHONHASHSEED", "RAY_USAGE_STATS_ENABLED", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # put back as they were
     nlp = spacy.blank("en")
-    nlp.add_pipe("entity_ruler")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "city", "pattern": "Paris"}])
     nlp.to_disk(tmp_path / "pipeline")
     docs = write_docs(tmp_path / "docs.spacy", DATA)
     arguments = ["--model", str(tmp_path / "pipeline"), "--docs", str(docs), "--documents", "240", "--block", "20"]
