@@ -56,8 +56,8 @@ test-stack-a: $(A)/.ready
 	@echo "== the suite on stack A: spacy-transformers and the transformers release it allows"
 	OMP_NUM_THREADS=1 $(A)/$(PYTEST) -m "not gpu and not external" $(PYTEST_ARGS)
 
-# What knows no transformers is tested on stack A alone: pages, words, files, and the service.
-A_ALONE := tests/docs tests/service tests/data tests/metrics tests/spans tests/prompts \
+# What knows no transformers is tested on stack A alone: pages, words, files, the service and the cluster.
+A_ALONE := tests/docs tests/service tests/cluster tests/data tests/metrics tests/spans tests/prompts \
 	tests/cli/test_annotate.py tests/cli/test_convert.py tests/cli/test_evaluate.py tests/cli/test_progress.py
 
 test-stack-b: $(B)/.ready

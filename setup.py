@@ -38,6 +38,10 @@ SERVER = ["httpx>=0.27", "tenacity>=8.3"]
 # `padellm export --gguf`: writes the file.
 GGUF = ["gguf>=0.17"]
 
+# `padellm annotate --engine ray`: the first release whose checkpoints are written in two steps, beside documents that
+# are named by the task alone. fsspec and pyarrow come with it; they are named because they are imported.
+RAY = ["ray[data]>=2.60,<3", "pyarrow>=18", "fsspec>=2024.2"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
@@ -52,6 +56,7 @@ TEST = [
     *SERVE,
     *SERVER,
     *GGUF,
+    *RAY,
     "schemathesis>=4",
     "xllamacpp>=2026",  # llama.cpp's server, which tests ask
     "openai>=1.98",  # what `transformers serve` needs
@@ -141,6 +146,7 @@ setup(
         "serve": SERVE,
         "server": SERVER,
         "gguf": GGUF,
+        "ray": RAY,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,

@@ -199,6 +199,31 @@ class Errors(metaclass=Coded):
         "same model there, or name it with its 'revision'; a pipeline that is self-contained brings its base along."
     )
 
+    # P039-P049: a corpus on a cluster.
+    P039 = 'The engine "ray" needs the packages of an extra: pip install "spacy-padellm[ray]" ({problem}).'
+    P040 = (
+        "The option {option} belongs to the engine {other!r}, but this command runs with {engine!r}. Leave it out, or "
+        "choose with --engine."
+    )
+    P041 = (
+        "The address {address!r} cannot be opened: {problem}. Expected a path, or an address that pyarrow or fsspec "
+        "knows; some need a further package (s3fs, gcsfs, adlfs)."
+    )
+    P042 = "{path}: expected a file that ends in {suffixes}, or a folder with such files; there is none."
+    P043 = (
+        "A worker has no pipeline {name!r}: neither a folder of that name nor an installed package. Put it on every "
+        "machine under the same path, on a shared one, or install it there as a package."
+    )
+    P044 = (
+        "The job failed: {problem}. What is in {output} stays, and the same command goes on from there. Ray's logs say "
+        "more; a block whose worker was killed again and again may need another machine or a smaller --batch-size."
+    )
+    P045 = (
+        "The output in {path} is damaged: it has {rows} rows, and the ids of {ids}. Two jobs may have written to it at "
+        "once. Move the folder away and begin anew."
+    )
+    P046 = "There is no cluster at {address!r}: {problem}. Start one with 'ray start --head', or leave --address out."
+    P049 = "{path} is not a Parquet file, or a damaged one: {problem}."
     # P060-P069: sharing on the hub.
     P060 = "Expected exactly one of --pipeline, --adapter, --merged and --as-is, got {got}."
     P061 = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,13 +16,15 @@ from spacy.cli._util import setup_gpu
 from spacy.tokens import Doc
 from wasabi import msg
 
-from spacy_padellm.cli.evaluate import ask_about
+from spacy_padellm.cli.engines import ENGINES, FORMATS, check_shares, read_workers, refuse_others
 from spacy_padellm.cli.progress import Progress
 from spacy_padellm.cli.root import app, coded_errors
 from spacy_padellm.data.entries import Broken, Entries, Entry
 from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.data.shards import FAILED, Shards, Step
 from spacy_padellm.errors import Errors
+from spacy_padellm.pipeline.asked import ask_about
+from spacy_padellm.pipeline.checksums import checksum, model_checksum
 from spacy_padellm.pipeline.settled import Failure, Settled, failure_of, settle
 from spacy_padellm.pipeline.shard import PARTS, AnyPart
 from spacy_padellm.settings import check_number, check_whole
@@ -34,10 +35,16 @@ SOME_FAILED = 3
 
 @app.command("annotate")
 def annotate_cli(
+    context: typer.Context,
     model: str = typer.Argument(..., help="Folder or package name of a pipeline"),
-    input_path: Path = typer.Argument(..., help="A .txt, .jsonl, .csv or .spacy file, or a folder of them"),
-    output_path: Path = typer.Argument(..., help="Folder to write to; one of the same command goes on"),
-    format: str = typer.Option("jsonl", "--format", "-f", help=f"Format of the output: {' or '.join(PARTS)}"),
+    input_path: str = typer.Argument(
+        ..., help="A .txt, .jsonl, .csv or .spacy file, or a folder of them; with Ray .parquet, and addresses, too"
+    ),
+    output_path: str = typer.Argument(..., help="Folder to write to; one of the same command goes on"),
+    engine: str = typer.Option("local", "--engine", "-E", help="local: this process; ray: a cluster (extra: ray)"),
+    format: str | None = typer.Option(
+        None, "--format", "-f", help="Format of the output: jsonl (the default) or spacy; with Ray parquet or jsonl"
+    ),
     field: str = typer.Option("text", "--field", "-F", help="Field (.jsonl) or column (.csv) that has the text"),
     whole_files: bool = typer.Option(False, "--whole-files", "-w", help="A .txt file is one text, not one a line"),
     labels: Path | None = typer.Option(
@@ -45,39 +52,79 @@ def annotate_cli(
     ),
     spans_key: str = typer.Option("sc", "--spans-key", "-sk", help="Span group with all mentions; else doc.ents"),
     batch_size: int | None = typer.Option(None, "--batch-size", "-b", help="Documents a batch; else the pipeline's"),
-    shard_size: int = typer.Option(1000, "--shard-size", "-n", help="Most entries a shard"),
-    save_every: float = typer.Option(60.0, "--save-every", "-s", help="Seconds after which a shard is closed"),
+    shard_size: int = typer.Option(1000, "--shard-size", "-n", help="Most entries a shard (local)"),
+    save_every: float = typer.Option(60.0, "--save-every", "-s", help="Seconds after which a shard is closed (local)"),
     on_error: str = typer.Option("stop", "--on-error", "-e", help="At a broken entry of the input: stop, or skip it"),
-    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="GPU, -1 for the CPU"),
+    gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="GPU, -1 for the CPU (local)"),
     code: Path | None = typer.Option(None, "--code", "-c", help="Python file with functions the pipeline needs"),
     progress: bool = typer.Option(True, "--progress/--no-progress", help="Say on a terminal how far it is"),
+    address: str | None = typer.Option(
+        None, "--address", help="A cluster that runs, as Ray takes it (ray); else one is started on this machine"
+    ),
+    workers: str = typer.Option("1", "--workers", help="Workers at any time: 4, or from 1 to 8 as 1-8 (ray)"),
+    cpus_per_worker: float = typer.Option(1.0, "--cpus-per-worker", help="CPUs that each takes (ray)"),
+    gpus_per_worker: float = typer.Option(0.0, "--gpus-per-worker", help="GPUs that each takes, 0.5 for a half (ray)"),
+    block_size: int = typer.Option(1000, "--block-size", help="Entries of a block, which one worker annotates (ray)"),
 ) -> None:
     """Annotate files. OUTPUT is a folder: shards of documents, failed.log with the entries that have none and the
     reason, and manifest.log. The same command again goes on where it stopped. The exit code is 3 if entries failed.
+    With --engine ray a cluster does it, and OUTPUT is as Ray writes it: "A corpus on a cluster" in the documentation.
     """
-    util.import_file("python_code", code) if code else None
     with coded_errors():
-        setup_gpu(gpu_id, silent=True)
-        last = annotate(
-            model,
-            input_path,
-            output_path,
-            format=format,
-            field=field,
-            whole_files=whole_files,
-            labels=labels,
-            spans_key=spans_key,
-            batch_size=batch_size,
-            shard_size=shard_size,
-            save_every=save_every,
-            on_error=on_error,
-            code=code,
-            progress=progress and sys.stderr.isatty(),
-        )
-    msg.good(f"{last.documents} documents in {output_path}")
-    if last.failed:
-        msg.warn(f"{last.failed} entries have no document: see {output_path / FAILED}")
+        check_choice("engine", engine, ENGINES)
+        refuse_others(context, engine)
+        format = format or FORMATS[engine][0]
+        check_choice("format", format, FORMATS[engine])
+        check_choice("on_error", on_error, ("stop", "skip"))
+        check_whole("batch_size", 1 if batch_size is None else batch_size)
+        both: dict[str, Any] = {
+            "format": format,
+            "field": field,
+            "whole_files": whole_files,
+            "labels": labels,
+            "spans_key": spans_key,
+            "batch_size": batch_size,
+            "on_error": on_error,
+            "code": code,
+            "progress": progress and sys.stderr.isatty(),
+        }
+        if engine == "ray":
+            check_shares(cpus_per_worker, gpus_per_worker, block_size)
+            shares = {"cpus": cpus_per_worker, "gpus": gpus_per_worker}
+            told = on_cluster(
+                model,
+                input_path,
+                output_path,
+                workers=workers,
+                shares=shares,
+                block_size=block_size,
+                address=address,
+                **both,
+            )
+        else:
+            util.import_file("python_code", code) if code else None
+            setup_gpu(gpu_id, silent=True)
+            both |= {"shard_size": shard_size, "save_every": save_every}
+            told = annotate(model, Path(input_path), Path(output_path), **both)
+    msg.good(f"{told.documents} documents in {output_path}")
+    if told.failed:
+        where = Path(output_path) / FAILED if engine == "local" else 'the rows with an "error"'
+        msg.warn(f"{told.failed} entries have no document: see {where}")
         raise typer.Exit(SOME_FAILED)
+
+
+def on_cluster(model: str, source: str, target: str, *, workers: str, shares: dict[str, Any], **settings: Any) -> Any:
+    """Annotate a corpus with Ray, as `cluster.job.annotate` does.
+
+    RAISES (ValueError): P039 without the extra; P001 for a number of workers that is none.
+    """
+    least, most = read_workers(workers)
+    try:
+        from spacy_padellm.cluster.job import Pool
+        from spacy_padellm.cluster.job import annotate as annotate_corpus
+    except ImportError as error:
+        raise ValueError(Errors.P039.format(problem=error)) from error
+    return annotate_corpus(model, source, target, pool=Pool(least=least, most=most, **shares), **settings)
 
 
 def annotate(
@@ -118,8 +165,6 @@ def annotate(
     check_number("save_every", save_every)
     check_choice("format", format, tuple(PARTS))
     check_choice("on_error", on_error, ("stop", "skip"))
-    if not Path(model).exists() and not util.is_package(str(model)):
-        raise ValueError(Errors.P154.format(name=model))
     reading = {"field": field, "whole_files": whole_files}
     counted = Entries(input_path, **reading)  # type: ignore[arg-type]
     if input_path.is_dir() and output_path.resolve().is_relative_to(input_path.resolve()):
@@ -201,21 +246,3 @@ def check_choice(name: str, got: object, choices: tuple[str, ...]) -> None:
     if got not in choices:
         expected = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(Errors.P001.format(name=name, expected=expected, got=got))
-
-
-def model_checksum(model: str | Path) -> str:
-    """The checksum of a pipeline's folder or package. A base model that it names only is not looked at."""
-    folder = Path(model) if Path(model).exists() else util.get_package_path(str(model))
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-    return checksum(files, folder)
-
-
-def checksum(files: Iterable[Path], root: Path) -> str:
-    """The MD5 of files, their names under `root` included."""
-    total = hashlib.md5(usedforsecurity=False)
-    for path in files:
-        total.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                total.update(block)
-    return total.hexdigest()

@@ -12,7 +12,6 @@ import srsly
 import typer
 from spacy import util
 from spacy.cli._util import setup_gpu
-from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from wasabi import msg
@@ -24,6 +23,7 @@ from spacy_padellm.data.labels import read_labels_v1
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.metrics.pairs import labels_in
 from spacy_padellm.metrics.report import Outcome, difference, report
+from spacy_padellm.pipeline.asked import ask_about, asked_pipes
 from spacy_padellm.pipeline.outcomes import is_annotated, labels_of, mentions_of, outcome_of
 from spacy_padellm.settings import check_whole
 
@@ -146,24 +146,6 @@ def annotate(
     predicted = nlp.pipe((doc.text for doc in gold), batch_size=batch_size)
     outcome = outcome_of(gold, predicted, spans_key)
     return outcome, labels_of(nlp) | labels_in(outcome.spans) | labels_in(outcome.ents)
-
-
-def asked_pipes(nlp: Language) -> list[Any]:
-    """A pipeline's padellm_ner pipes: what can be asked about any labels."""
-    return [nlp.get_pipe(name) for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "padellm_ner"]
-
-
-def ask_about(nlp: Language, labels: Any) -> None:
-    """Replace the labels of a pipeline's padellm_ner pipes.
-
-    labels (Any): Names, or names with their words in the prompt or with all that is said about them.
-    RAISES (ValueError): P155 if it has none; P011, P015 to P017 or P190 for labels that are none.
-    """
-    pipes = asked_pipes(nlp)
-    if not pipes:
-        raise ValueError(Errors.P155.format(pipes=", ".join(nlp.pipe_names) or "nothing"))
-    for pipe in pipes:
-        pipe.set_labels(labels)
 
 
 def read_gold(path: Path, *, spans_key: str, limit: int = 0) -> list[Doc]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
+from spacy_padellm.data.readable import Readable
 from spacy_padellm.errors import Errors
 
 
@@ -17,13 +18,13 @@ def spacy_files(path: Path) -> list[Path]:
     return [file for file in files if file.suffix == ".spacy" and file.is_file()]
 
 
-def read_docs(path: Path, vocab: Vocab) -> Iterator[Doc]:
+def read_docs(path: Readable, vocab: Vocab) -> Iterator[Doc]:
     """The documents of a .spacy file.
 
     RAISES (ValueError): P109 if it is none. zlib, msgpack and spaCy each have errors of their own for that.
     """
     try:
-        yield from DocBin().from_disk(path).get_docs(vocab)
+        yield from DocBin().from_bytes(path.read_bytes()).get_docs(vocab)
     except OSError:
         raise
     except Exception as error:

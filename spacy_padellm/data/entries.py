@@ -13,6 +13,7 @@ from spacy.vocab import Vocab
 from spacy_padellm.data.converters.json_values import read_values
 from spacy_padellm.data.converters.lines import broken, decode_line, read_lines
 from spacy_padellm.data.doc_bins import read_docs
+from spacy_padellm.data.readable import Readable
 from spacy_padellm.data.records import OnError, decode, stop, whole_characters
 from spacy_padellm.errors import Errors
 
@@ -47,7 +48,7 @@ class Broken(NamedTuple):
 
 
 Found = tuple[int, str | Doc, dict[str, Any]]
-Reader = Callable[[Path, OnError], Iterator[Found]]
+Reader = Callable[[Readable, OnError], Iterator[Found]]
 
 
 class Entries:
@@ -63,13 +64,7 @@ class Entries:
     """
 
     def __init__(self, path: Path, *, field: str = "text", whole_files: bool = False, vocab: Vocab | None = None):
-        vocab = vocab or Vocab()
-        self.readers: dict[str, Reader] = {
-            ".txt": _read_whole if whole_files else _read_txt,
-            ".jsonl": lambda file, on_error: _read_jsonl(file, on_error, field),
-            ".csv": lambda file, on_error: _read_csv(file, on_error, field),
-            ".spacy": lambda file, on_error: _read_spacy(file, on_error, vocab),
-        }
+        self.readers = readers_of(field, whole_files, vocab or Vocab())
         self.names_files = whole_files
         self.root = path if path.is_dir() else path.parent
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -93,13 +88,33 @@ class Entries:
         """
         for file in self.files:
             name = file.relative_to(self.root).as_posix()
-            met: list[ValueError] = []
-            for line, text, fields in self.readers[file.suffix](file, stop if on_error == "stop" else met.append):
-                yield from _told(name, met)
-                if self.names_files and file.suffix == ".txt":
-                    fields = {"file": name, **fields}
-                yield Entry(name, line, text, fields)
-            yield from _told(name, met)
+            names_file = self.names_files and file.suffix == ".txt"
+            yield from read_file(file, name, self.readers[file.suffix], on_error=on_error, names_file=names_file)
+
+
+def readers_of(field: str, whole_files: bool, vocab: Vocab) -> dict[str, Reader]:
+    """How files are read, by the ends of their names."""
+    return {
+        ".txt": _read_whole if whole_files else _read_txt,
+        ".jsonl": lambda file, on_error: _read_jsonl(file, on_error, field),
+        ".csv": lambda file, on_error: _read_csv(file, on_error, field),
+        ".spacy": lambda file, on_error: _read_spacy(file, on_error, vocab),
+    }
+
+
+def read_file(
+    file: Readable, name: str, reader: Reader, *, on_error: str = "stop", names_file: bool = False
+) -> Iterator[Entry | Broken]:
+    """The entries of one file in order, the broken ones in their places.
+
+    name (str): What entries say of the file.
+    names_file (bool): Whether the name is among the fields of an entry.
+    """
+    met: list[ValueError] = []
+    for line, text, fields in reader(file, stop if on_error == "stop" else met.append):
+        yield from _told(name, met)
+        yield Entry(name, line, text, {"file": name, **fields} if names_file else fields)
+    yield from _told(name, met)
 
 
 def _told(name: str, met: list[ValueError]) -> Iterator[Broken]:
@@ -107,13 +122,13 @@ def _told(name: str, met: list[ValueError]) -> Iterator[Broken]:
     met.clear()
 
 
-def _read_txt(path: Path, on_error: OnError) -> Iterator[Found]:
+def _read_txt(path: Readable, on_error: OnError) -> Iterator[Found]:
     for number, line in read_lines(path, on_error):
         text = whole_characters(line.rstrip("\r\n"))
         yield number, text, {"text": text}
 
 
-def _read_whole(path: Path, on_error: OnError) -> Iterator[Found]:
+def _read_whole(path: Readable, on_error: OnError) -> Iterator[Found]:
     raw = path.read_bytes()
     try:
         text = decode(raw)
@@ -124,7 +139,7 @@ def _read_whole(path: Path, on_error: OnError) -> Iterator[Found]:
     yield 1, text, {"text": text}
 
 
-def _read_jsonl(path: Path, on_error: OnError, field: str) -> Iterator[Found]:
+def _read_jsonl(path: Readable, on_error: OnError, field: str) -> Iterator[Found]:
     expected = f'a JSON object with a string under "{field}" (another name: --field)'
     for line, value in read_values(path, on_error, expected):
         if not isinstance(value, dict):
@@ -137,7 +152,7 @@ def _read_jsonl(path: Path, on_error: OnError, field: str) -> Iterator[Found]:
             yield line, value[field], value
 
 
-def _read_csv(path: Path, on_error: OnError, field: str) -> Iterator[Found]:
+def _read_csv(path: Readable, on_error: OnError, field: str) -> Iterator[Found]:
     csv.field_size_limit(LONGEST_CELL)
     with path.open("rb") as file:
         rows = _rows(path, file)
@@ -155,7 +170,7 @@ def _read_csv(path: Path, on_error: OnError, field: str) -> Iterator[Found]:
                 yield line, fields[field], fields
 
 
-def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str] | ValueError]]:
+def _rows(path: Readable, file: BinaryIO) -> Iterator[tuple[int, list[str] | ValueError]]:
     """The rows of a .csv file that are not empty, each with the line it begins on, or what is wrong with it."""
     unreadable: list[ValueError] = []
     rows = csv.reader(_lines(path, file, unreadable), strict=True)
@@ -174,13 +189,13 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[int, list[str] | ValueEr
             yield begun, row
 
 
-def _columns(path: Path, names: list[str], field: str) -> list[str]:
+def _columns(path: Readable, names: list[str], field: str) -> list[str]:
     if field not in names or len(set(names)) < len(names):
         raise ValueError(Errors.P157.format(path=path, field=field, columns=", ".join(map(repr, names)) or "none"))
     return names
 
 
-def _lines(path: Path, file: BinaryIO, unreadable: list[ValueError]) -> Iterator[str]:
+def _lines(path: Readable, file: BinaryIO, unreadable: list[ValueError]) -> Iterator[str]:
     """The lines of a .csv file. One that is not UTF-8 is told and passed on damaged, so that the row it lies in ends
     where it should."""
     for number, raw in enumerate(file, start=1):
@@ -191,7 +206,7 @@ def _lines(path: Path, file: BinaryIO, unreadable: list[ValueError]) -> Iterator
             yield raw.decode("utf-8", "replace")
 
 
-def _read_spacy(path: Path, on_error: OnError, vocab: Vocab) -> Iterator[Found]:
+def _read_spacy(path: Readable, on_error: OnError, vocab: Vocab) -> Iterator[Found]:
     docs = enumerate(read_docs(path, vocab), start=1)
     while True:
         try:

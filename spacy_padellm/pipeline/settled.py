@@ -106,9 +106,11 @@ class _Line:
             else:
                 yield doc, number
 
-    def _note(self, name: str, pipe: Callable[..., Any], docs: list[Doc], error: Exception) -> None:
+    def _note(self, name: str, pipe: Callable[..., Any], docs: list[Doc], error: Exception) -> Doc:
         for doc in docs:
             self.failed[doc._context] = error.with_traceback(None)
+        # spaCy's rulers hand on what their error handler gives back, as the document.
+        return docs[0]
 
     def _fail_before(self, number: int | None) -> Iterator[Settled]:
         while self.waiting and self.waiting[0][0] != number:

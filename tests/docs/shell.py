@@ -50,6 +50,7 @@ class Shell:
         self._servers: list[subprocess.Popen[str]] = []
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
+        self.environment["RAY_USAGE_STATS_ENABLED"] = "0"
 
     def run(self, command: str) -> None:
         """Run a command of a page, or check it."""

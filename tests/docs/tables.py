@@ -69,6 +69,10 @@ UNRUN = (
         "for P in English Compact; do",
         "a loop over trainings; the two scripts are parsed where they stand alone, and tests/project runs them",
     ),
+    Unrun(
+        "docs/cluster.md", "ray start --head", "starts what outlives the test; tests/cluster has a cluster of its own"
+    ),
+    Unrun("docs/cluster.md", "python -m spacy padellm annotate MODEL s3://", "needs a bucket and a cluster with GPUs"),
 )
 """What is not run at all."""
 

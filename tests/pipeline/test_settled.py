@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import spacy
@@ -139,3 +140,20 @@ def test_documents_go_through_as_they_are(trained: Callable[..., Language]):
     found = [outcome for _, outcome in settle(nlp, map(entry, docs), bounded=False)]
     assert all(one is doc for one, doc in zip(found, docs, strict=True))
     assert [entities(doc) for doc in docs] == [ents for _, ents in DATA]
+
+
+def test_a_pipe_that_hands_on_what_its_error_handler_gives(monkeypatch: pytest.MonkeyPatch):
+    """spaCy's entity_ruler does."""
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "PER", "pattern": "Ann"}])
+    match = type(ruler).match
+
+    def fails_at_x(self: Any, doc: Doc) -> Any:
+        if doc.text == "x":
+            raise ValueError("no x, please")
+        return match(self, doc)
+
+    monkeypatch.setattr(type(ruler), "match", fails_at_x)
+    outcomes = [outcome for _, outcome in settle(nlp, [entry(text) for text in ("Ann", "x", "Ann")], bounded=False)]
+    assert [told(outcome) for outcome in outcomes] == ["Ann", "ValueError", "Ann"]

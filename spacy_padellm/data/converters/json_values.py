@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from spacy_padellm.data.converters.lines import broken, read_lines
+from spacy_padellm.data.readable import Readable
 from spacy_padellm.data.records import OnError, whole_characters
 from spacy_padellm.errors import Errors
 
@@ -18,13 +18,13 @@ BLANK = " \t\r\n"
 CUT_OFF = 10
 
 
-def read_values(path: Path, on_error: OnError, expected: str) -> Iterator[tuple[int, object]]:
+def read_values(path: Readable, on_error: OnError, expected: str) -> Iterator[tuple[int, object]]:
     """Read one value at a time.
 
     A broken line is one broken record. In a list nothing behind broken JSON can be trusted, so the rest of the file
     counts as one.
 
-    path (Path): A file of objects, one a line, or of one list of objects.
+    path (Readable): A file of objects, one a line, or of one list of objects.
     on_error (OnError): What becomes of broken JSON.
     expected (str): The form of a record, for the message.
     YIELDS (tuple[int, object]): The number of the line a value begins on, from 1, and the value.
@@ -55,7 +55,7 @@ def _begins_list(file: BinaryIO) -> bool:
     return mark == b"["
 
 
-def _list_items(path: Path, file: BinaryIO, on_error: OnError) -> Iterator[tuple[int, object]]:
+def _list_items(path: Readable, file: BinaryIO, on_error: OnError) -> Iterator[tuple[int, object]]:
     source = _Source(path, file)
     try:
         source.take("[")
@@ -82,7 +82,7 @@ class _Fault(ValueError):
 class _Source:
     """A part of the file as text, and the line it begins on."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Readable, file: BinaryIO) -> None:
         self.path = path
         self.file = file
         self.line = 1

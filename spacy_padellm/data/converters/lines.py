@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from spacy_padellm.data.readable import Readable
 from spacy_padellm.data.records import OnError, decode
 from spacy_padellm.errors import Errors
 
 
-def read_lines(path: Path, on_error: OnError) -> Iterator[tuple[int, str]]:
+def read_lines(path: Readable, on_error: OnError) -> Iterator[tuple[int, str]]:
     """Read one line at a time; blank lines are passed over.
 
-    path (Path): The file.
+    path (Readable): The file.
     on_error (OnError): What becomes of a line that cannot be read.
     YIELDS (tuple[int, str]): The number of the line, from 1, and the line.
     RAISES (ValueError): P106 for a line that is not UTF-8, unless `on_error` lets it pass.
@@ -28,7 +28,7 @@ def read_lines(path: Path, on_error: OnError) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def decode_line(raw: bytes, path: Path, number: int) -> str:
+def decode_line(raw: bytes, path: Readable, number: int) -> str:
     """One line as text.
 
     RAISES (ValueError): P106 if it is not UTF-8.
@@ -39,7 +39,7 @@ def decode_line(raw: bytes, path: Path, number: int) -> str:
         raise ValueError(Errors.P106.format(path=path, line=number, problem=error)) from error
 
 
-def broken(path: Path, line: int, problem: object, expected: str) -> ValueError:
+def broken(path: Readable, line: int, problem: object, expected: str) -> ValueError:
     """The error for a record of the wrong form (P113).
 
     line (int): Where the record begins, from 1.

@@ -1,0 +1,1 @@
+"""A corpus through a pipeline on a cluster of Ray. Needs the extra "ray"."""
