@@ -184,6 +184,31 @@ class Errors(metaclass=Coded):
         "same model there, or name it with its 'revision'; a pipeline that is self-contained brings its base along."
     )
 
+    # P050-P059: training by several processes.
+    P050 = (
+        "Training by several processes needs the package of an extra: pip install \"spacy-padellm[devices]\" ({problem})."
+    )
+    P051 = (
+        "The environment speaks of {expected} processes (WORLD_SIZE), but {got} met. Start them with torchrun or "
+        "accelerate launch, or unset WORLD_SIZE to train with one."
+    )
+    P052 = (
+        "This is process number {place} on this machine, which has {gpus} GPUs: each process needs one of its own. "
+        "Start at most {gpus}, or hide the GPUs (CUDA_VISIBLE_DEVICES=) to train on the CPU."
+    )
+    P053 = (
+        "The config puts the model on {device}, but this process trains on cuda:{own}. Set 'device' to \"auto\": the "
+        "launcher gives each process a GPU of its own."
+    )
+    P054 = (
+        "The weights of the pipe '{name}' are not the same in all processes before the first update. Give all of them "
+        "the same base model, config, corpus and packages."
+    )
+    P055 = (
+        "The processes read different batches. Give all of them the same corpus, and augmenters and batchers that draw "
+        "from 'random' or a seed of their own."
+    )
+
     # P100-P129: files and converters.
     P100 = (
         "{path}, line {line}: {problem}. Expected one JSON object a line: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import tempfile
 import time
@@ -23,7 +24,10 @@ from spacy_padellm.model.checkpointing import set_checkpointing
 from spacy_padellm.model.memory import give_back_freed_memory
 from spacy_padellm.model.sources import Source
 from spacy_padellm.training.batching import rows_of
+from spacy_padellm.training.gradients import add_up_gradients
 from spacy_padellm.training.loss import row_loss
+from spacy_padellm.training.peers import ALONE, Peers
+from spacy_padellm.training.shares import shares_of
 from spacy_padellm.training.targets import TargetTree
 
 LOGGER = logging.getLogger(__name__)
@@ -52,6 +56,7 @@ class CausalLMShim(PyTorchShim):
         self._lm: LanguageModel | None = None
         self._weight_since_update = 0.0
         self._pieces_since_tidied = 0
+        self._peers = ALONE
 
     @property
     def loaded(self) -> bool:
@@ -78,13 +83,24 @@ class CausalLMShim(PyTorchShim):
         self._model = lm.model
         self._weight_since_update = 0.0
 
+    def join(self, peers: Peers) -> None:
+        """Compute with others from now on, each a share of the trees.
+
+        RAISES (ValueError): P053 if the model is on a GPU that is another's.
+        """
+        device = self.lm.device
+        if device.type == "cuda" and device.index not in (None, peers.device) and not peers.alone:
+            raise ValueError(Errors.P053.format(device=device, own=peers.device))
+        self._peers = peers
+
     def accumulate(self, trees: Sequence[TargetTree], *, max_row: int, dropout: float) -> float:
         """Add the gradients of the loss over all targets of some trees: of its sum. `finish_update` divides them by the
         targets of all calls since the last update, so several small batches make the update of one large batch.
 
-        Rows are run forward and backward one after the other, so no more than one row's activations are alive.
+        Rows are run forward and backward one after the other, so no more than one row's activations are alive. Of
+        several peers each runs the rows of its share; all get the loss over all trees.
 
-        trees (Sequence[TargetTree]): At least one target in all.
+        trees (Sequence[TargetTree]): At least one target in all. The same for all peers.
         max_row (int): The most pieces in a row.
         dropout (float): Dropout rate.
         RETURNS (float): The mean loss in nats per target.
@@ -94,27 +110,39 @@ class CausalLMShim(PyTorchShim):
         lm = self.lm
         if not any(parameter.requires_grad for parameter in lm.model.parameters()):
             raise ValueError(Errors.P031.format())
-        weight = sum(tree.weight for tree in trees)
-        total = 0.0
+        share = shares_of(trees, self._peers.count)[self._peers.number]
         # Captured steps would hold memory, and the update moves the weights they read.
         lm.steps.forget()
         lm.model.train()
         self.source.set_dropout(lm, dropout)
         try:
-            for row in rows_of(trees, max_row):
-                loss = row_loss(lm, row)
-                if not torch.isfinite(loss):
-                    raise ValueError(Errors.P028.format(loss=loss.item()))
-                loss.backward()
-                self._weight_since_update += sum(tree.weight for tree in row)
-                total += loss.item()
+            with self._peers.apart(lm.device):
+                total = self._peers.total(self._run(rows_of(share, max_row)))
         finally:
             lm.model.eval()
+        if not math.isfinite(total):
+            raise ValueError(Errors.P028.format(loss=total))
+        weight = sum(tree.weight for tree in trees)
+        self._weight_since_update += weight
+        self._tidy(share)
+        return total / weight
+
+    def _run(self, rows: Sequence[Sequence[TargetTree]]) -> float:
+        """Add the gradients of some rows. Returns their loss, and stops at one that is no finite number."""
+        total = 0.0
+        for row in rows:
+            loss = row_loss(self.lm, row)
+            total += loss.item()
+            if not math.isfinite(total):
+                break
+            loss.backward()
+        return total
+
+    def _tidy(self, trees: Sequence[TargetTree]) -> None:
         self._pieces_since_tidied += sum(len(tree.tree) for tree in trees)
-        if lm.device.type == "cpu" and self._pieces_since_tidied >= _TIDY_EVERY:
+        if self.lm.device.type == "cpu" and self._pieces_since_tidied >= _TIDY_EVERY:
             self._pieces_since_tidied = 0
             give_back_freed_memory()
-        return total / weight
 
     @torch.no_grad()
     def loss(self, trees: Sequence[TargetTree], *, max_row: int) -> float:
@@ -130,8 +158,10 @@ class CausalLMShim(PyTorchShim):
             super().finish_update(optimizer)
 
     def _average_gradients(self, lm: LanguageModel) -> None:
-        """From gradients of the sum to gradients of the mean over all targets since the last update."""
+        """From gradients of the sum, over the shares of all peers, to gradients of the mean over all targets since the
+        last update."""
         weight, self._weight_since_update = self._weight_since_update, 0.0
+        add_up_gradients([one for one in lm.model.parameters() if one.requires_grad], self._peers)
         for parameter in lm.model.parameters():
             if weight and parameter.grad is not None:
                 parameter.grad /= weight
