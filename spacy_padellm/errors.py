@@ -189,8 +189,8 @@ class Errors(metaclass=Coded):
         "Training by several processes needs the package of an extra: pip install \"spacy-padellm[devices]\" ({problem})."
     )
     P051 = (
-        "The environment speaks of {expected} processes (WORLD_SIZE), but {got} met. Start them with torchrun or "
-        "accelerate launch, or unset WORLD_SIZE to train with one."
+        "The environment speaks of {expected} processes (WORLD_SIZE), but does not say how they meet: {missing} is not "
+        "set. Start them with torchrun or accelerate launch, or unset WORLD_SIZE to train with one."
     )
     P052 = (
         "This is process number {place} on this machine, which has {gpus} GPUs: each process needs one of its own. "

@@ -191,6 +191,7 @@ def train(
     every: int = 0,
     use_gpu: int = -1,
     peers: Peers = ALONE,
+    shard: bool = False,
     stdout: IO[str] = sys.stdout,
     stderr: IO[str] = sys.stderr,
 ) -> Outcome:

@@ -19,6 +19,9 @@ _PATIENCE = timedelta(hours=2)
 _ON_GPUS = "cuda:nccl,cpu:gloo"
 """Gradients are added up where they are; what is told beside them is on the CPU."""
 
+_MEETING = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What launchers set beside WORLD_SIZE."""
+
 T = TypeVar("T")
 
 
@@ -120,12 +123,15 @@ def join() -> Peers:
     """Meet those that a launcher started (`torchrun`, `accelerate launch`).
 
     RETURNS (Peers): `ALONE` where none did, or only one process.
-    RAISES (ValueError): P050 without accelerate; P051 if they do not meet; P052 if there are fewer GPUs than processes
+    RAISES (ValueError): P050 without accelerate; P051 where nothing says how to meet; P052 if there are fewer GPUs than processes
         on this machine.
     """
     expected = int(os.environ.get("WORLD_SIZE") or 1)
     if expected == 1:
         return ALONE
+    missing = [name for name in _MEETING if name not in os.environ]
+    if missing:
+        raise ValueError(Errors.P051.format(expected=expected, missing=", ".join(missing)))
     try:
         from accelerate import PartialState
     except ImportError as error:
@@ -134,6 +140,4 @@ def join() -> Peers:
     if on_gpus and place >= torch.cuda.device_count():
         raise ValueError(Errors.P052.format(place=place + 1, gpus=torch.cuda.device_count()))
     state = PartialState(cpu=not on_gpus, backend=_ON_GPUS if on_gpus else "gloo", timeout=_PATIENCE)
-    if state.num_processes != expected:
-        raise ValueError(Errors.P051.format(expected=expected, got=state.num_processes))
     return Peers(state.process_index, state.num_processes, device=place if on_gpus else -1)
