@@ -209,6 +209,16 @@ class Errors(metaclass=Coded):
         "from 'random' or a seed of their own."
     )
 
+    P056 = (
+        "--shard divides a model among several processes, but this is a single one. Start it with torchrun or accelerate "
+        "launch, or leave --shard out."
+    )
+    P057 = "This model cannot be trained in parts (--shard): {reason}."
+    P058 = (
+        "The pipe '{name}' is one of 'annotating_components', which would need its whole model in every update, but "
+        "--shard leaves a part of it to each process. Leave one of the two out."
+    )
+
     # P100-P129: files and converters.
     P100 = (
         "{path}, line {line}: {problem}. Expected one JSON object a line: "

@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
 from spacy_padellm.model.checkpointing import set_checkpointing
 from spacy_padellm.model.memory import give_back_freed_memory
+from spacy_padellm.model.sharding import Shards
 from spacy_padellm.model.sources import Source
 from spacy_padellm.training.batching import rows_of
 from spacy_padellm.training.gradients import add_up_gradients
@@ -57,6 +58,7 @@ class CausalLMShim(PyTorchShim):
         self._weight_since_update = 0.0
         self._pieces_since_tidied = 0
         self._peers = ALONE
+        self._shards: Shards | None = None
 
     @property
     def loaded(self) -> bool:
@@ -81,6 +83,7 @@ class CausalLMShim(PyTorchShim):
             set_checkpointing(lm, True)
         self._lm = lm
         self._model = lm.model
+        self._shards = None
         self._weight_since_update = 0.0
 
     def join(self, peers: Peers) -> None:
@@ -92,6 +95,20 @@ class CausalLMShim(PyTorchShim):
         if device.type == "cuda" and device.index not in (None, peers.device) and not peers.alone:
             raise ValueError(Errors.P053.format(device=device, own=peers.device))
         self._peers = peers
+
+    def shard(self, optimizer: Optimizer) -> None:
+        """Leave a part of the weights to each of those it joined.
+
+        RAISES (ValueError): P057 if the model, or this torch, cannot be trained in parts.
+        """
+        self._shards = Shards(self.lm, self._peers, number=self.id)
+        self._shards.take_moments(optimizer)
+
+    @contextmanager
+    def whole(self, optimizer: Optimizer | None) -> Iterator[None]:
+        """Have all weights for a while, where they are in parts."""
+        with nullcontext() if self._shards is None else self._shards.whole(optimizer):
+            yield
 
     def accumulate(self, trees: Sequence[TargetTree], *, max_row: int, dropout: float) -> float:
         """Add the gradients of the loss over all targets of some trees: of its sum. `finish_update` divides them by the
@@ -107,35 +124,45 @@ class CausalLMShim(PyTorchShim):
         RAISES (ValueError): P028 if the loss is no finite number; the weights are as they were. P031 if the model is
             frozen.
         """
-        lm = self.lm
+        lm = self.lm if self._shards is None else self._shards.lm
         if not any(parameter.requires_grad for parameter in lm.model.parameters()):
             raise ValueError(Errors.P031.format())
-        share = shares_of(trees, self._peers.count)[self._peers.number]
+        shares = shares_of(trees, self._peers.count)
         # Captured steps would hold memory, and the update moves the weights they read.
         lm.steps.forget()
         lm.model.train()
         self.source.set_dropout(lm, dropout)
         try:
             with self._peers.apart(lm.device):
-                total = self._peers.total(self._run(rows_of(share, max_row)))
+                own = self._run(lm, [rows_of(share, max_row) for share in shares], trees)
         finally:
             lm.model.eval()
+        total = self._peers.total(own)
         if not math.isfinite(total):
             raise ValueError(Errors.P028.format(loss=total))
         weight = sum(tree.weight for tree in trees)
         self._weight_since_update += weight
-        self._tidy(share)
+        self._tidy(shares[self._peers.number])
         return total / weight
 
-    def _run(self, rows: Sequence[Sequence[TargetTree]]) -> float:
-        """Add the gradients of some rows. Returns their loss, and stops at one that is no finite number."""
-        total = 0.0
-        for row in rows:
-            loss = row_loss(self.lm, row)
+    def _run(
+        self, lm: LanguageModel, rows: Sequence[Sequence[Sequence[TargetTree]]], trees: Sequence[TargetTree]
+    ) -> float:
+        """Add the gradients of this peer's rows. Returns their loss, and stops at one that is no finite number."""
+        own, total = rows[self._peers.number], 0.0
+        for row in own:
+            loss = row_loss(lm, row)
             total += loss.item()
-            if not math.isfinite(total):
+            if self._shards is not None:
+                self._shards.backward(loss)
+            elif math.isfinite(total):
+                loss.backward()
+            else:
                 break
-            loss.backward()
+        if self._shards is not None:
+            # Each row puts weights together for all peers, so all run as many: the smallest tree, for nothing.
+            for _ in range(max(map(len, rows)) - len(own)):
+                self._shards.backward(0.0 * row_loss(lm, [min(trees, key=lambda tree: len(tree.tree))]))
         return total
 
     def _tidy(self, trees: Sequence[TargetTree]) -> None:
@@ -153,14 +180,16 @@ class CausalLMShim(PyTorchShim):
     def finish_update(self, optimizer: Optimizer) -> None:
         if self._lm is not None and self._lm.device.type == "cuda" and not has_cupy_gpu:
             raise ValueError(Errors.P012.format())
-        if self._lm is not None:
-            self._average_gradients(self._lm)
+        weight, self._weight_since_update = self._weight_since_update, 0.0
+        if self._shards is not None:
+            self._shards.finish_update(optimizer, weight)
+        elif self._lm is not None:
+            self._average_gradients(self._lm, weight)
             super().finish_update(optimizer)
 
-    def _average_gradients(self, lm: LanguageModel) -> None:
+    def _average_gradients(self, lm: LanguageModel, weight: float) -> None:
         """From gradients of the sum, over the shares of all peers, to gradients of the mean over all targets since the
         last update."""
-        weight, self._weight_since_update = self._weight_since_update, 0.0
         add_up_gradients([one for one in lm.model.parameters() if one.requires_grad], self._peers)
         for parameter in lm.model.parameters():
             if weight and parameter.grad is not None:
@@ -172,6 +201,10 @@ class CausalLMShim(PyTorchShim):
         averaged = {key[1]: value for key, value in params.items() if isinstance(key, tuple) and key[0] == self.id}
         if self._lm is None or not averaged:
             yield
+            return
+        if self._shards is not None:
+            with self._shards.use_params(averaged):
+                yield
             return
         weights = {name: weight for name, weight in self.lm.model.named_parameters() if name in averaged}
         backup = {name: weight.data for name, weight in weights.items()}

@@ -66,9 +66,10 @@ class Training:
     nlp (Language): The initialised pipeline, with the config.
     use_gpu (int): The GPU, or -1.
     peers (Peers): Who trains it together.
+    shard (bool): Whether each of them holds a part of the models that are trained.
     """
 
-    def __init__(self, nlp: Language, *, use_gpu: int = -1, peers: Peers = ALONE) -> None:
+    def __init__(self, nlp: Language, *, use_gpu: int = -1, peers: Peers = ALONE, shard: bool = False) -> None:
         config = nlp.config.interpolate()
         if config["training"]["seed"] is not None:
             fix_random_seed(config["training"]["seed"])
@@ -76,7 +77,6 @@ class Training:
             set_gpu_allocator(config["training"]["gpu_allocator"])
         self.nlp = nlp
         self.peers = peers
-        self.team = Team(nlp, peers)
         self.settings: dict[str, Any] = registry.resolve(config["training"], schema=ConfigSchemaTraining)
         train_corpus, dev_corpus = resolve_dot_names(
             config, [self.settings["train_corpus"], self.settings["dev_corpus"]]
@@ -87,6 +87,8 @@ class Training:
         )
         self.progress = Progress()
         self.frozen: list[str] = self.settings["frozen_components"]
+        annotating = self.settings["annotating_components"]
+        self.team = Team(nlp, peers, shard=shard, frozen=self.frozen, annotating=annotating)
         dropout = self.settings["dropout"]
         self._dropouts = iter(constant(dropout) if isinstance(dropout, float) else dropout)
         self._evaluate = create_evaluation_callback(nlp, dev_corpus, self.settings["score_weights"])
@@ -122,7 +124,7 @@ class Training:
             self._update(batch)
             score, scores, is_best = None, None, None
             if progress.step % settings["eval_frequency"] == 0:
-                with self.nlp.use_params(self.optimizer.averages):
+                with self.nlp.use_params(self.optimizer.averages), self.team.whole():
                     score, scores = self.peers.of_first(self._evaluate())
                 progress.results.append((score, progress.step))
                 is_best = score == max(progress.results)[0]
@@ -171,14 +173,15 @@ class Training:
         told["output_path"] = str(self.save(output, best=is_best))
 
     def checkpoint(self, checkpoints: Checkpoints, depends_on: Fingerprint) -> None:
-        if self.peers.first:
-            checkpoints.write(
-                self.nlp, self.optimizer, order=self.order, progress=self.progress, fingerprint=depends_on
-            )
+        with self.team.whole(self.optimizer):
+            if self.peers.first:
+                checkpoints.write(
+                    self.nlp, self.optimizer, order=self.order, progress=self.progress, fingerprint=depends_on
+                )
 
     def save(self, output: Path, *, best: bool) -> Path:
         """Save `model-last`, and `model-best` if it is. RETURNS (Path): `model-last`."""
-        with self.nlp.use_params(self.optimizer.averages):
+        with self.nlp.use_params(self.optimizer.averages), self.team.whole():
             if self.peers.first:
                 save_last(self.nlp, self._before_to_disk, output, best=best)
         return output / DIR_MODEL_LAST
@@ -202,13 +205,14 @@ def train(
     every (int): Updates after which there is a checkpoint, beside one at each evaluation; 0 for none.
     use_gpu (int): The GPU, or -1.
     peers (Peers): Who trains it together; the first one of them writes and logs.
+    shard (bool): Whether each of them holds a part of the models that are trained.
     stdout, stderr (IO): Where messages go.
     RETURNS (Outcome): How it ended. SIGTERM and Ctrl-C, at any of the peers, let the update under way be finished and a
         checkpoint written.
     RAISES (ValueError): P196 if the batches are others than the checkpoint's; P197 if the weights are; P053 to P055 if
-        peers do not fit together.
+        peers do not fit together; P056 to P058 if a model cannot be divided.
     """
-    training = Training(begun.nlp, use_gpu=use_gpu, peers=peers)
+    training = Training(begun.nlp, use_gpu=use_gpu, peers=peers, shard=shard)
     _prepare(training, begun, output)
     checkpoints, depends_on = begun.checkpoints, fingerprint(begun.nlp.config)
     log, end_log = _logger(training, stdout, stderr) if peers.first else (_silent, _silent)
@@ -228,13 +232,17 @@ def train(
                     training.checkpoint(checkpoints, depends_on)
                 if received is not None:
                     break
-        except Exception as error:
-            told_of = f"Aborting and saving the pipeline as it is. Met: {error!r}"
-            stdout.write(Printer(no_print=True).warn(told_of) + "\n")
-            raise
-        finally:
+        except BaseException as error:
             end_log()
-            last = training.save(output, best=False)
+            # A model in parts cannot be put together by one process alone.
+            saving = "" if training.team.sharded else " and saving the pipeline as it is"
+            if isinstance(error, Exception):
+                stdout.write(Printer(no_print=True).warn(f"Aborting{saving}. Met: {error!r}") + "\n")
+            if saving:
+                training.save(output, best=False)
+            raise
+        end_log()
+        last = training.save(output, best=False)
         if received is None:
             # The last thing to be written: whoever finds it knows that all else is there.
             training.progress.done = True
@@ -255,7 +263,7 @@ def _prepare(training: Training, begun: Start, output: Path) -> None:
     elif peers.first:
         begun.checkpoints.clear()
         clean_output_dir(output)
-    training.team.begin()
+    training.team.begin(training.optimizer)
 
 
 def _logger(training: Training, stdout: IO[str], stderr: IO[str]) -> tuple[Log, Callable[[], Any]]:

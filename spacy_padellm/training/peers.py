@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
+from thinc.api import Optimizer
 from torch import Tensor, distributed
 
 from spacy_padellm.errors import Errors
@@ -116,6 +117,14 @@ class Divided(Protocol):
 
     def join(self, peers: Peers) -> None:
         """Work with these from now on."""
+        ...
+
+    def shard(self, optimizer: Optimizer) -> None:
+        """Leave a part of the weights, and of what the optimizer knows of them, to each peer."""
+        ...
+
+    def whole(self, optimizer: Optimizer | None) -> AbstractContextManager[None]:
+        """Have all weights for a while, and let the first peer's optimizer know all, if there is one."""
         ...
 
 

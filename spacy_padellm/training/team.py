@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,24 +22,58 @@ class Team:
 
     nlp (Language): The pipeline with its first weights.
     peers (Peers): Who trains it.
+    shard (bool): Whether each holds a part of the models that are trained.
+    frozen (Sequence[str]): Pipes that are not trained.
+    annotating (Sequence[str]): Pipes that annotate what is trained on.
+    RAISES (ValueError): P056 to shard among one; P058 to shard what annotates.
     """
 
-    def __init__(self, nlp: Language, peers: Peers) -> None:
+    def __init__(
+        self,
+        nlp: Language,
+        peers: Peers,
+        *,
+        shard: bool = False,
+        frozen: Sequence[str] = (),
+        annotating: Sequence[str] = (),
+    ) -> None:
         self.peers = peers
+        self.sharded = shard
         self._nlp = nlp
+        self._trained = [name for name in nlp.pipe_names if name not in frozen]
+        if shard and peers.alone:
+            raise ValueError(Errors.P056.format())
+        for name, _ in self._divided() if shard else ():
+            if name in annotating:
+                raise ValueError(Errors.P058.format(name=name))
 
-    def begin(self) -> None:
+    def begin(self, optimizer: Optimizer) -> None:
         """Divide the work. For a pipeline as it is before its first update of this run.
 
-        RAISES (ValueError): P053 if a model is on a GPU that is another's; P054 if weights are not the same for all.
+        optimizer (Optimizer): What updates it, with what a checkpoint told it.
+        RAISES (ValueError): P053 if a model is on a GPU that is another's; P054 if weights are not the same for all;
+            P057 if one cannot be divided.
         """
         if self.peers.alone:
             return
         for name, weights in _weights(self._nlp):
             if len(set(self.peers.told(_digest(weights)))) > 1:
                 raise ValueError(Errors.P054.format(name=name))
-        for shim in self._divided():
+        for _, shim in self._divided():
             shim.join(self.peers)
+            if self.sharded:
+                shim.shard(optimizer)
+
+    @contextmanager
+    def whole(self, optimizer: Optimizer | None = None) -> Iterator[None]:
+        """Have whole models for a while, to annotate with or to save. All peers come here together.
+
+        optimizer (Optimizer | None): The first peer's is to know all, too.
+        """
+        with ExitStack() as stack:
+            for _, shim in self._divided() if self.sharded else ():
+                stack.enter_context(shim.whole(optimizer))
+            yield
 
     def check_batches(self, digest: str) -> None:
         """RAISES (ValueError): P055 if others have read other batches so far.
@@ -49,9 +83,15 @@ class Team:
         if not self.peers.alone and len(set(self.peers.told(digest))) > 1:
             raise ValueError(Errors.P055.format())
 
-    def _divided(self) -> list[Divided]:
-        models = [model for _, model in _models(self._nlp)]
-        return [shim for model in models for node in model.walk() for shim in node.shims if isinstance(shim, Divided)]
+    def _divided(self) -> list[tuple[str, Divided]]:
+        return [
+            (name, shim)
+            for name, model in _models(self._nlp)
+            if name in self._trained
+            for node in model.walk()
+            for shim in node.shims
+            if isinstance(shim, Divided)
+        ]
 
 
 def _models(nlp: Language) -> Iterator[tuple[str, Model]]:

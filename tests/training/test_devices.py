@@ -61,9 +61,9 @@ def adapted(folder: Path, **settings: Any) -> dict[str, Any]:
     return {"@architectures": "spacy-padellm.CausalLM.v1", "name": str(path), "lora": LORA, "device": "cpu", **settings}
 
 
-def joined(nlp: Language, peers: Peers) -> Team:
-    team = Team(nlp, peers)
-    team.begin()
+def joined(nlp: Language, peers: Peers, *, shard: bool = False) -> Team:
+    team = Team(nlp, peers, shard=shard)
+    team.begin(Adam(0.0))
     return team
 
 
