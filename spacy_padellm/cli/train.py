@@ -36,18 +36,23 @@ def train_cli(
     checkpoint_every: int = typer.Option(
         0, "--checkpoint-every", help="Updates after which there is a checkpoint, beside one at each evaluation"
     ),
+    shard: bool = typer.Option(
+        False, "--shard", help="Started by a launcher: leave a part of a model that is trained as a whole to each process"
+    ),
     code_path: Path | None = typer.Option(None, "--code", "-c", help="Python file with functions the config needs"),
     verbose: bool = typer.Option(False, "--verbose", "-V", "-VV", help="Say more"),
     gpu_id: int = typer.Option(-1, "--gpu-id", "-g", help="GPU, -1 for the CPU"),
 ) -> None:
     """Train a pipeline as `spacy train` does, with the same updates and settings, and write checkpoints from which
-    --resume goes on as if nothing had happened. SIGTERM and Ctrl-C end it with a checkpoint.
+    --resume goes on as if nothing had happened. SIGTERM and Ctrl-C end it with a checkpoint. Several processes train
+    together where torchrun or accelerate launch starts it; --gpu-id 0 gives each a GPU then.
     """
     # Every command of spaCy imports this module, and what is imported here takes seconds.
     from spacy_padellm.training.checkpoint import FOLDER
     from spacy_padellm.training.loop import train
     from spacy_padellm.training.peers import join
     from spacy_padellm.training.start import Origin
+    from spacy_padellm.training.team import check_shard
 
     if verbose:
         util.logger.setLevel(logging.DEBUG)
@@ -57,6 +62,7 @@ def train_cli(
     with coded_errors():
         check_whole("checkpoint_every", checkpoint_every, least=0)
         peers = join()
+        check_shard(shard, peers)
         gpu_id = peers.device if gpu_id >= 0 and not peers.alone else gpu_id
         lock = Lock(folder / "lock")
         if peers.first:
@@ -69,7 +75,7 @@ def train_cli(
             _say(peers).good(f"This training is finished: nothing is changed. {output / DIR_MODEL_LAST}")
             peers.leave()
             return
-        outcome = train(begun, output, every=checkpoint_every, use_gpu=gpu_id, peers=peers)
+        outcome = train(begun, output, every=checkpoint_every, use_gpu=gpu_id, peers=peers, shard=shard)
         _end(outcome, _say(peers))
         # A launcher ends the others when one of them has ended with a signal's code.
         peers.wait()

@@ -41,8 +41,7 @@ class Team:
         self.sharded = shard
         self._nlp = nlp
         self._trained = [name for name in nlp.pipe_names if name not in frozen]
-        if shard and peers.alone:
-            raise ValueError(Errors.P056.format())
+        check_shard(shard, peers)
         for name, _ in self._divided() if shard else ():
             if name in annotating:
                 raise ValueError(Errors.P058.format(name=name))
@@ -92,6 +91,12 @@ class Team:
             for shim in node.shims
             if isinstance(shim, Divided)
         ]
+
+
+def check_shard(shard: bool, peers: Peers) -> None:
+    """RAISES (ValueError): P056 to shard among one."""
+    if shard and peers.alone:
+        raise ValueError(Errors.P056.format())
 
 
 def _models(nlp: Language) -> Iterator[tuple[str, Model]]:
