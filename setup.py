@@ -32,6 +32,9 @@ QUANTIZATION = ["bitsandbytes>=0.48"]
 # `padellm serve`: requests, who listens for them, and what is told of them.
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"]
 
+# Training by several processes. peft brings accelerate already; what is used of it here is in later releases only.
+DEVICES = ["accelerate>=1.0"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
@@ -44,6 +47,7 @@ TEST = [
     "protobuf>=4.25",
     f'{QUANTIZATION[0]}; sys_platform == "linux"',
     *SERVE,
+    *DEVICES,
     "httpx>=0.27",
     "schemathesis>=4",
 ]
@@ -129,6 +133,7 @@ setup(
         "spacy-transformers": SPACY_TRANSFORMERS,
         "quantization": QUANTIZATION,
         "serve": SERVE,
+        "devices": DEVICES,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,

@@ -186,7 +186,7 @@ class Errors(metaclass=Coded):
 
     # P050-P059: training by several processes.
     P050 = (
-        "Training by several processes needs the package of an extra: pip install \"spacy-padellm[devices]\" ({problem})."
+        'Training by several processes needs the package of an extra: pip install "spacy-padellm[devices]" ({problem}).'
     )
     P051 = (
         "The environment speaks of {expected} processes (WORLD_SIZE), but does not say how they meet: {missing} is not "
@@ -210,8 +210,8 @@ class Errors(metaclass=Coded):
     )
 
     P056 = (
-        "--shard divides a model among several processes, but this is a single one. Start it with torchrun or accelerate "
-        "launch, or leave --shard out."
+        "--shard divides a model among several processes, but this is a single one. Start it with torchrun or "
+        "accelerate launch, or leave --shard out."
     )
     P057 = "This model cannot be trained in parts (--shard): {reason}."
     P058 = (

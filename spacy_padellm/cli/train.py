@@ -37,7 +37,9 @@ def train_cli(
         0, "--checkpoint-every", help="Updates after which there is a checkpoint, beside one at each evaluation"
     ),
     shard: bool = typer.Option(
-        False, "--shard", help="Started by a launcher: leave a part of a model that is trained as a whole to each process"
+        False,
+        "--shard",
+        help="Started by a launcher: leave a part of a model that is trained as a whole to each process",
     ),
     code_path: Path | None = typer.Option(None, "--code", "-c", help="Python file with functions the config needs"),
     verbose: bool = typer.Option(False, "--verbose", "-V", "-VV", help="Say more"),

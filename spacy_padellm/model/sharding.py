@@ -69,7 +69,11 @@ class Shards:
 
         weight (float): What gradients are divided by, 0 to leave them.
         """
-        held = [(name, one.detach().to_local(), one.grad.to_local()) for name, one in self._weights() if one.grad is not None]
+        held = [
+            (name, one.detach().to_local(), one.grad.to_local())
+            for name, one in self._weights()
+            if one.grad is not None
+        ]
         for _, own, gradient in held:
             if weight:
                 gradient /= weight
@@ -78,7 +82,8 @@ class Shards:
         self._clip([gradient for _, _, gradient in held], optimizer.grad_clip)
         with _clipped(optimizer):
             for name, own, gradient in held:
-                updated, _ = optimizer((self._number, name), torch2xp(own), torch2xp(gradient))
+                arrays: list[Any] = [torch2xp(own), torch2xp(gradient)]
+                updated, _ = optimizer((self._number, name), *arrays)
                 own.copy_(xp2torch(updated, device=own.device).view_as(own))
                 gradient.zero_()
 
@@ -129,9 +134,11 @@ class Shards:
                 kept.update(part)
 
     def _put_moments_together(self, optimizer: Optimizer) -> None:
-        # A peer without a part of a small weight knows nothing of it; the first one has a part of each.
-        names = [[name for number, name in kept if number == self._number] for kept in _kept(optimizer)]
         weights = dict(self._weights())
+        # thinc counts layers and shims apart, so a layer may have the same number, and other names.
+        own_keys = {(self._number, name) for name in weights}
+        # A peer without a part of a small weight knows nothing of it; the first one has a part of each.
+        names = [[key[1] for key in kept if key in own_keys] for kept in _kept(optimizer)]
         for kept, known in zip(_kept(optimizer), self._peers.of_first(names), strict=True):
             for name in known:
                 weight, key = weights[name], (self._number, name)

@@ -71,6 +71,14 @@ class CausalLMShim(PyTorchShim):
             raise ValueError(Errors.P010.format())
         return self._lm
 
+    @property
+    def trained(self) -> LanguageModel:
+        """What updates run: the model, or this process's part of it.
+
+        RAISES (ValueError): P010 before the model was initialised or loaded.
+        """
+        return self.lm if self._shards is None else self._shards.lm
+
     def create(self, texts: Sequence[str], questions: Sequence[str]) -> None:
         """Make the model as it is at the start of training. `questions` are the segments of the prompt."""
         begun = time.perf_counter()
@@ -124,7 +132,7 @@ class CausalLMShim(PyTorchShim):
         RAISES (ValueError): P028 if the loss is no finite number; the weights are as they were. P031 if the model is
             frozen.
         """
-        lm = self.lm if self._shards is None else self._shards.lm
+        lm = self.trained
         if not any(parameter.requires_grad for parameter in lm.model.parameters()):
             raise ValueError(Errors.P031.format())
         shares = shares_of(trees, self._peers.count)

@@ -91,8 +91,8 @@ class Peers:
 
     @contextmanager
     def apart(self, device: torch.device) -> Iterator[None]:
-        """Draw numbers that are this one's own, for dropout on its share, from a seed that all draw alike; behind it all
-        are in the same random state again."""
+        """Draw numbers that are this one's own, for dropout on its share, from a seed that all draw alike. Behind it
+        all are in the same random state again."""
         if self.alone:
             yield
             return
@@ -132,8 +132,8 @@ def join() -> Peers:
     """Meet those that a launcher started (`torchrun`, `accelerate launch`).
 
     RETURNS (Peers): `ALONE` where none did, or only one process.
-    RAISES (ValueError): P050 without accelerate; P051 where nothing says how to meet; P052 if there are fewer GPUs than processes
-        on this machine.
+    RAISES (ValueError): P050 without accelerate; P051 where nothing says how to meet; P052 if there are fewer GPUs
+        than processes on this machine.
     """
     expected = int(os.environ.get("WORLD_SIZE") or 1)
     if expected == 1:

@@ -14,9 +14,7 @@ from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
 from spacy_padellm.data.durable import DRAFT, place_folder
 
 
-def save_last(
-    nlp: Language, before_to_disk: Callable[[Language], Language], output: Path, *, best: bool
-) -> None:
+def save_last(nlp: Language, before_to_disk: Callable[[Language], Language], output: Path, *, best: bool) -> None:
     """Save the pipeline, in a context that gives it its averaged weights. Each folder is replaced as a whole.
 
     best (bool): Save it as `model-best`, too.

@@ -118,7 +118,7 @@ def _weights(nlp: Language) -> Iterator[tuple[str, list[Tensor]]]:
 
 
 def _digest(weights: Iterable[Tensor]) -> tuple[int, ...]:
-    """A number for each weight, which is another one as good as always if any bit of it is. It is a sum of whole numbers,
-    so neither the device nor the order in which it adds matters."""
+    """A number for each weight, which is another one as good as always if any bit of it is. It is a sum of whole
+    numbers, so neither the device nor the order in which it adds matters."""
     bits = (weight.contiguous().view(_BITS[weight.element_size()]) for weight in weights)
     return tuple(int(one.sum(dtype=torch.int64)) for one in bits)

@@ -12,6 +12,7 @@ import pytest
 import spacy
 
 from tests.training.runs import Runs, meta
+from tests.training.world import together
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*W001")
 
@@ -47,7 +48,19 @@ class Launch:
         launcher = ["torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
         out = ["--output", str(self.runs.folder / name), "--resume", "--checkpoint-every", "2", "--code", str(code)]
         return subprocess.run(
-            [sys.executable, "-m", *launcher, "-m", "spacy", "padellm", "train", str(self.runs.path), *out, *words, *more],
+            [
+                sys.executable,
+                "-m",
+                *launcher,
+                "-m",
+                "spacy",
+                "padellm",
+                "train",
+                str(self.runs.path),
+                *out,
+                *words,
+                *more,
+            ],
             capture_output=True,
             text=True,
             timeout=200,
@@ -56,18 +69,18 @@ class Launch:
         )
 
 
-@pytest.mark.parametrize("shard", [(), pytest.param(("--shard",), marks=pytest.mark.slow)], ids=["whole", "parts"])
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [(), ("--shard",)], ids=["whole", "parts"])
 def test_killed(tmp_path: Path, shard: tuple[str, ...]):
     """The launcher ends the other one; the same command goes on from the last checkpoint, to the same end."""
     launch = Launch(tmp_path)
-    whole = launch("whole", *shard)
-    assert whole.returncode == 0, whole.stderr
-    assert whole.stdout.count("2 processes, each with a share of every batch") == 1
-    assert whole.stdout.count("Saved pipeline") == 1
+    together(lambda peers: launch.runs.run("whole", peers=peers, shard=bool(shard)))
     killed = launch("cut", *shard, act="os.kill(os.getpid(), signal.SIGKILL)")
     assert killed.returncode != 0 and "Saved pipeline" not in killed.stdout
     again = launch("cut", *shard)
     assert again.returncode == 0 and "Going on with 4 updates done" in again.stdout, again.stderr
+    assert again.stdout.count("2 processes, each with a share of every batch") == 1
+    assert again.stdout.count("Saved pipeline") == 1
     for which in ("model-best", "model-last"):
         assert launch.runs.files("whole", which) == launch.runs.files("cut", which)
     assert spacy.load(tmp_path / "cut" / "model-best")("Ada lives in Paris.").cats
@@ -85,7 +98,7 @@ def test_signal_to_the_launcher(tmp_path: Path):
     assert "python -m spacy padellm train" in told
     again = launch("cut")
     assert again.returncode == 0 and "Going on with" in again.stdout, again.stderr
-    launch("whole")
+    together(lambda peers: launch.runs.run("whole", peers=peers))
     assert launch.runs.files("whole") == launch.runs.files("cut")
 
 

@@ -29,7 +29,7 @@ from tests.checkpoints import write_checkpoint
 from tests.pipeline.makers import DATA, FRESH, blank, examples, ours
 from tests.training.runs import Runs, meta
 from tests.training.test_loop import assert_same, lora
-from tests.training.world import together
+from tests.training.world import lives, together
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*W001")
 
@@ -225,10 +225,10 @@ def _arrays(nlp: Language, name: str) -> dict[str, np.ndarray]:
 
 def test_a_training_of_two_ends_as_one_of_one(tmp_path: Path):
     """With other components beside it, epochs, an augmenter, sub-batches, averages; what is written, loads."""
-    runs = Runs(tmp_path, **{"training.max_steps": 12, "training.dropout": 0.0})
+    runs = Runs(tmp_path, **{"training.max_steps": 8, "training.dropout": 0.0})
     runs.run("one")
     outcomes = together(lambda peers: runs.run("two", peers=peers))
-    assert [outcome.step for outcome in outcomes] == [12, 12]
+    assert [outcome.step for outcome in outcomes] == [8, 8]
     assert_close(runs, "one", "two", within=2e-3)
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [FOLDER, BEST, LAST]
     scores = [meta(tmp_path / name / LAST)["performance"] for name in ("one", "two")]
@@ -237,10 +237,10 @@ def test_a_training_of_two_ends_as_one_of_one(tmp_path: Path):
     assert nlp("Ada lives in Paris.").cats.keys() == {"question", "statement"}
 
 
-@pytest.mark.parametrize("kind", ["averages", "adapter"])
+@pytest.mark.parametrize("kind", ["adapter", pytest.param("averages", marks=pytest.mark.slow)])
 def test_a_signal_at_one_of_two_stops_both(tmp_path: Path, kind: str):
     """At the same update; and they go on as if nothing had happened, bit by bit, dropout included."""
-    runs = Runs(tmp_path, **{"training.max_steps": 12, **(lora(tmp_path) if kind == "adapter" else {})})
+    runs = Runs(tmp_path, **{"training.max_steps": 8, **(lora(tmp_path) if kind == "adapter" else {})})
 
     def cut(peers: Peers) -> Any:
         after(3, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -249,12 +249,30 @@ def test_a_signal_at_one_of_two_stops_both(tmp_path: Path, kind: str):
 
     together(lambda peers: runs.run("whole", peers=peers))
     assert together(cut) == [(3, 15), (3, 15)]
-    assert [outcome.step for outcome in together(lambda peers: runs.run("cut", peers=peers, resume=True))] == [12, 12]
+    assert [outcome.step for outcome in together(lambda peers: runs.run("cut", peers=peers, resume=True))] == [8, 8]
     assert_same(runs, "whole", "cut")
 
 
+@pytest.mark.parametrize("shard", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_one_of_two_is_killed(tmp_path: Path, shard: bool):
+    """The other one meets an error in its next update; both go on from the last checkpoint, to the same end."""
+    runs = Runs(tmp_path, **{"training.max_steps": 8})
+
+    def cut(peers: Peers) -> None:
+        after(5, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        runs.run("cut", peers=peers, every=2, shard=shard)
+
+    together(lambda peers: runs.run("whole", peers=peers, shard=shard))
+    (met, _), (silence, _) = lives(cut)
+    assert "Error" in met and "ended without a word" in silence
+    assert runs.begin("cut", resume=True).checkpoint.progress.step == 3  # type: ignore[union-attr]
+    together(lambda peers: runs.run("cut", peers=peers, resume=True, shard=shard))
+    assert_same(runs, "whole", "cut")
+
+
+@pytest.mark.slow
 def test_a_training_of_one_goes_on_with_two(tmp_path: Path):
-    runs = Runs(tmp_path, **{"training.max_steps": 12, "training.dropout": 0.0})
+    runs = Runs(tmp_path, **{"training.max_steps": 8, "training.dropout": 0.0})
     runs.run("whole")
     runs.stopped("cut", 4)
     together(lambda peers: runs.run("cut", peers=peers, resume=True))

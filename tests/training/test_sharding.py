@@ -121,12 +121,32 @@ def test_each_holds_a_part(count: int):
     assert sum(sizes[0] for _, sizes, _ in told) == whole
 
 
+def test_layers_of_the_same_number_are_left_alone():
+    """thinc counts layers apart from what holds our model."""
+
+    def job(peers: Peers) -> Any:
+        nlp, adam = made(), Adam(0.01)
+        team, number = joined(nlp, peers, shard=True), shim_of(ours(nlp).model).id
+        ours(nlp).update(examples(nlp), sgd=adam)
+        layer: Any = np.ones((2, 3), dtype=np.float32)
+        adam.mom1[number, "E"] = layer
+        own = {name: array.shape for (_, name), array in adam.mom1.items()}
+        with team.whole(adam):
+            together = {name: array.size for (_, name), array in adam.mom1.items()}
+        assert {name: array.shape for (_, name), array in adam.mom1.items()} == own
+        return adam.mom1[number, "E"] is layer, together
+
+    (kept, sizes), (also, _) = together(job)
+    whole = {name: weight.numel() for name, weight in shim_of(ours(made()).model).lm.model.named_parameters()}
+    assert kept and also and sizes == {**whole, "E": 6}
+
+
 # Whole trainings
 
 
 def test_a_training_in_parts_ends_as_one_of_one(tmp_path: Path):
     """And what is written is whole: the pipelines, and the checkpoint, from which one process goes on, too."""
-    runs = Runs(tmp_path, **{"training.max_steps": 12, "training.dropout": 0.0})
+    runs = Runs(tmp_path, **{"training.max_steps": 8, "training.dropout": 0.0})
     runs.run("one")
     together(lambda peers: runs.run("two", peers=peers, shard=True))
     assert_close(runs, "one", "two", within=2e-3)
@@ -136,7 +156,7 @@ def test_a_training_in_parts_ends_as_one_of_one(tmp_path: Path):
     assert one.keys() == two.keys() and any("averages" in name for name in one)
     assert all(one[name].shape == two[name].shape for name in one)
     assert all(np.allclose(one[name], two[name], rtol=0, atol=2e-3) for name in one)
-    longer = {"training.max_steps": 16}
+    longer = {"training.max_steps": 12}
     runs.run("one", resume=True, **longer)
     runs.run("two", resume=True, **longer)
     assert_close(runs, "one", "two", within=2e-3)
@@ -145,7 +165,7 @@ def test_a_training_in_parts_ends_as_one_of_one(tmp_path: Path):
 @pytest.mark.parametrize("averages", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_it_goes_on_as_if_nothing_had_happened(tmp_path: Path, averages: bool):
     """Bit by bit, after a signal at one of the two."""
-    runs = Runs(tmp_path, **{"training.max_steps": 12, "training.optimizer.use_averages": averages})
+    runs = Runs(tmp_path, **{"training.max_steps": 8, "training.optimizer.use_averages": averages})
 
     def cut(peers: Peers) -> Any:
         after(3, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -24,6 +24,15 @@ def together(job: Callable[[Peers], Any], *, count: int = 2) -> list[Any]:
     count (int): How many processes.
     RETURNS (list[Any]): What each returned, by number.
     """
+    told = lives(job, count=count)
+    problems = [problem for problem, _ in told if problem]
+    assert not problems, "\n".join(problems)
+    return [found for _, found in told]
+
+
+def lives(job: Callable[[Peers], Any], *, count: int = 2) -> list[tuple[str, Any]]:
+    """The same where some may not come to an end. RETURNS (list[tuple[str, Any]]): What each met, or "", and
+    returned."""
     context = multiprocessing.get_context("fork")
     port = _free_port()
     ends = [context.Pipe(duplex=False) for _ in range(count)]
@@ -39,14 +48,11 @@ def together(job: Callable[[Peers], Any], *, count: int = 2) -> list[Any]:
     for _, end in ends:
         end.close()
     try:
-        told = [_heard(end, number) for number, (end, _) in enumerate(ends)]
+        return [_heard(end, number) for number, (end, _) in enumerate(ends)]
     finally:
         for child in children:
             child.join(timeout=10)
             child.kill()
-    problems = [problem for problem, _ in told if problem]
-    assert not problems, "\n".join(problems)
-    return [found for _, found in told]
 
 
 def _heard(end: Any, number: int) -> tuple[str, Any]:
