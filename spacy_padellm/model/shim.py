@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import srsly
 import torch
@@ -22,7 +22,6 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.errors import Errors
 from spacy_padellm.model.checkpointing import set_checkpointing
 from spacy_padellm.model.memory import give_back_freed_memory
-from spacy_padellm.model.sharding import Shards
 from spacy_padellm.model.sources import Source
 from spacy_padellm.training.batching import rows_of
 from spacy_padellm.training.gradients import add_up_gradients
@@ -30,6 +29,9 @@ from spacy_padellm.training.loss import row_loss
 from spacy_padellm.training.peers import ALONE, Peers
 from spacy_padellm.training.shares import shares_of
 from spacy_padellm.training.targets import TargetTree
+
+if TYPE_CHECKING:
+    from spacy_padellm.model.sharding import Shards
 
 LOGGER = logging.getLogger(__name__)
 
@@ -109,6 +111,11 @@ class CausalLMShim(PyTorchShim):
 
         RAISES (ValueError): P057 if the model, or this torch, cannot be trained in parts.
         """
+        try:
+            # Torch is also built without it, and what it is built on takes a second to import.
+            from spacy_padellm.model.sharding import Shards
+        except ImportError as error:
+            raise ValueError(Errors.P057.format(reason=f"this torch has no sharding ({error})")) from error
         self._shards = Shards(self.lm, self._peers, number=self.id)
         self._shards.take_moments(optimizer)
 

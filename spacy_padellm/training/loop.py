@@ -235,7 +235,7 @@ def train(
         except BaseException as error:
             end_log()
             # A model in parts cannot be put together by one process alone.
-            saving = "" if training.team.sharded else " and saving the pipeline as it is"
+            saving = " and saving the pipeline as it is" if peers.first and not training.team.sharded else ""
             if isinstance(error, Exception):
                 stdout.write(Printer(no_print=True).warn(f"Aborting{saving}. Met: {error!r}") + "\n")
             if saving:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,9 @@ def test_a_torch_that_cannot(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(FSDPModule, "set_force_sum_reduction_for_comms")
     with pytest.raises(ValueError, match=r"P057.*torch"):
         Shards(shim_of(ours(made()).model).lm, Peers(0, 2), number=1)
+    monkeypatch.setitem(sys.modules, Shards.__module__, None)
+    with pytest.raises(ValueError, match=r"P057.*no sharding"):
+        shim_of(ours(made()).model).shard(Adam(0.01))
 
 
 def test_a_model_that_annotates(tmp_path: Path):
