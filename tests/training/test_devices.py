@@ -150,8 +150,15 @@ def plain() -> Optimizer:
     return Adam(0.1, beta1=0.0, beta2=0.0, grad_clip=0.05, L2=0.01)
 
 
-@pytest.mark.parametrize("kind", ["whole", "adapter"])
-@pytest.mark.parametrize(("double", "step", "within"), [(True, plain, 1e-9), (False, lambda: Adam(0.001), 1e-4)])
+@pytest.mark.parametrize(
+    ("kind", "double", "step", "within"),
+    [
+        pytest.param("whole", True, plain, 1e-9, id="whole"),
+        pytest.param("adapter", False, lambda: Adam(0.001), 1e-4, id="adapter, Adam"),
+        pytest.param("adapter", True, plain, 1e-9, id="adapter", marks=pytest.mark.slow),
+        pytest.param("whole", False, lambda: Adam(0.001), 1e-4, id="whole, Adam", marks=pytest.mark.slow),
+    ],
+)
 def test_weights_are_those_of_one_process(tmp_path: Path, kind: str, double: bool, step: Any, within: float):
     """After six updates with clipping and decay, labels drawn and copies asked for."""
     draw = {"@misc": "spacy-padellm.LabelDraw.v1", "absent": 1, "dropout": 0.3, "shuffle": True}

@@ -77,7 +77,7 @@ def test_weights_are_those_of_one_process(double: bool, step: Any, within: float
     assert max(np.abs(weight - want[name]).max() for name, weight in first.items()) > 20 * within
 
 
-@pytest.mark.parametrize("kind", ["tied", "checkpointing"])
+@pytest.mark.parametrize("kind", ["tied", pytest.param("checkpointing", marks=pytest.mark.slow)])
 def test_gradients_of_a_pretrained_model(tmp_path: Path, kind: str):
     """Whose output is its input's weights, which stand in the model twice; and whose layers are computed again."""
     path = write_checkpoint(tmp_path / "base", initializer_range=0.05, tie_word_embeddings=kind == "tied")
