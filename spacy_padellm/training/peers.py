@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
-from thinc.api import Optimizer
+from thinc.api import Optimizer, set_active_gpu
+from thinc.compat import has_cupy_gpu
 from torch import Tensor, distributed
 
 from spacy_padellm.errors import Errors
@@ -149,4 +150,7 @@ def join() -> Peers:
     if on_gpus and place >= torch.cuda.device_count():
         raise ValueError(Errors.P052.format(place=place + 1, gpus=torch.cuda.device_count()))
     state = PartialState(cpu=not on_gpus, backend=_ON_GPUS if on_gpus else "gloo", timeout=_PATIENCE)
+    if on_gpus and has_cupy_gpu:
+        # Torch is told by accelerate; thinc's optimizer computes with cupy.
+        set_active_gpu(place)
     return Peers(state.process_index, state.num_processes, device=place if on_gpus else -1)

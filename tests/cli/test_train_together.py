@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 import spacy
+from spacy.cli._util import app
+from typer.testing import CliRunner
 
+import spacy_padellm.cli.train as train_command
+from spacy_padellm.training import peers as peers_module
+from spacy_padellm.training.peers import Peers
 from tests.training.runs import Runs, meta
 from tests.training.world import together
 
@@ -100,6 +105,22 @@ def test_signal_to_the_launcher(tmp_path: Path):
     assert again.returncode == 0 and "Going on with" in again.stdout, again.stderr
     together(lambda peers: launch.runs.run("whole", peers=peers))
     assert launch.runs.files("whole") == launch.runs.files("cut")
+
+
+def test_gpu_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever number is given, it is the one the launcher counts for it; -1 stays the CPU."""
+    runs, asked = Runs(tmp_path), []
+
+    def stop(number: int, *, silent: bool) -> None:
+        asked.append((number, silent))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command, "setup_gpu", stop)
+    monkeypatch.setattr(peers_module, "join", lambda: Peers(1, 2, device=1))
+    for given in ("0", "-1"):
+        words = ["padellm", "train", str(runs.path), "--output", str(tmp_path / "out"), "--gpu-id", given]
+        CliRunner().invoke(app, words)
+    assert asked == [(1, True), (-1, True)] and not (tmp_path / "out").exists()
 
 
 def test_shard_alone(tmp_path: Path):

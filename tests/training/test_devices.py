@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import accelerate
 import numpy as np
 import pytest
 import spacy
@@ -17,10 +19,13 @@ import torch
 from spacy.language import Language
 from spacy.training.loop import DIR_MODEL_BEST as BEST
 from spacy.training.loop import DIR_MODEL_LAST as LAST
-from thinc.api import Adam, Optimizer
+from thinc.api import Adam, Linear, Optimizer, PyTorchWrapper
 
 from spacy_padellm.model.architectures import shim_of
+from spacy_padellm.training import gradients as gradients_module
+from spacy_padellm.training import peers as peers_module
 from spacy_padellm.training.checkpoint import FOLDER
+from spacy_padellm.training.gradients import add_up, average_gradients
 from spacy_padellm.training.loop import Training
 from spacy_padellm.training.peers import ALONE, Peers, join
 from spacy_padellm.training.shares import shares_of
@@ -119,6 +124,42 @@ def test_a_weight_without_a_gradient_has_none_in_any_process():
 
     names = together(job)[0]
     assert len(names) > 10 and not [name for name in names if "unused" in name]
+
+
+def test_gradients_are_added_up_in_groups(monkeypatch: pytest.MonkeyPatch):
+    """Of one kind and so many bytes; what is larger goes alone, what is not contiguous comes back in its place."""
+
+    def job(peers: Peers) -> Any:
+        torch.manual_seed(peers.number)
+        tensors = [torch.randn(3), torch.randn(2, 40), torch.randn(4, 2).T, torch.randn(5).double(), torch.randn(())]
+        before = [tensor.numpy().copy() for tensor in tensors]
+        add_up(tensors, peers)
+        return before, [tensor.numpy() for tensor in tensors], peers.added
+
+    for room in (1, 24, 2**20):
+        monkeypatch.setattr(gradients_module, "_TOGETHER", room)
+        (one, summed, added), (two, also, _) = together(job)
+        for here, there, total, same in zip(one, two, summed, also, strict=True):
+            assert np.array_equal(here + there, total) and np.array_equal(total, same)
+        assert added == 4 * (3 + 80 + 8 + 1) + 8 * 5
+
+
+def test_gradients_of_other_components_are_averaged():
+    def job(peers: Peers) -> Any:
+        layer = Linear(2, 3).initialize()
+        layer.set_grad("W", np.full((2, 3), peers.number + 1.0, dtype=np.float32))
+        module = torch.nn.Linear(1, 2, bias=False)
+        module.weight.grad = torch.full((2, 1), 4.0 * peers.number)
+        wrapped, pipe = PyTorchWrapper(module), made()
+        joined(pipe, peers)
+        own = shim_of(ours(pipe).model).lm.model.lm_head.weight
+        own.grad = torch.full_like(own, peers.number)
+        for model in (layer, wrapped, ours(pipe).model):
+            average_gradients(model, peers)
+        return layer.get_grad("W").tolist(), module.weight.grad.tolist(), own.grad.unique().tolist()
+
+    even = [[1.5] * 3] * 2, [[2.0]] * 2
+    assert together(job) == [(*even, [0.0]), (*even, [1.0])]
 
 
 def test_shares():
@@ -349,6 +390,26 @@ def test_without_accelerate(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ValueError, match=r"P050.*spacy-padellm\[devices\]"):
         join()
+
+
+def test_each_gets_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """Gradients are added up on the GPUs, what is told beside them on the CPU."""
+    launched(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    asked: dict[str, Any] = {}
+
+    def state(**settings: Any) -> SimpleNamespace:
+        asked.update(settings)
+        return SimpleNamespace(process_index=1, num_processes=2)
+
+    active: list[int] = []
+    monkeypatch.setattr(accelerate, "PartialState", state)
+    monkeypatch.setattr(peers_module, "has_cupy_gpu", True)
+    monkeypatch.setattr(peers_module, "set_active_gpu", active.append)
+    peers = join()
+    assert (peers.number, peers.count, peers.device) == (1, 2, 1) and active == [1]
+    assert asked["backend"] == "cuda:nccl,cpu:gloo" and not asked["cpu"] and asked["timeout"].total_seconds() > 3600
 
 
 def test_fewer_gpus_than_processes(monkeypatch: pytest.MonkeyPatch):
