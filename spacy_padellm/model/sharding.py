@@ -160,7 +160,8 @@ class Shards:
 
 
 def _check(lm: LanguageModel) -> None:
-    if not hasattr(getattr(fsdp, "FSDPModule", None), "set_force_sum_reduction_for_comms"):
+    # The latest of what is asked of it.
+    if not hasattr(getattr(fsdp, "FSDPModule", None), "set_reduce_scatter_unused_params"):
         raise ValueError(Errors.P057.format(reason=f"torch {torch.__version__} cannot; install a later one"))
     weights = list(lm.model.parameters())
     if not all(weight.requires_grad for weight in weights) or len({weight.dtype for weight in weights}) > 1:
@@ -178,6 +179,8 @@ def _sharded(model: nn.Module, mesh: distributed.DeviceMesh) -> Any:
         # Sums, not means: an update divides by its targets. A mean is more than gloo can do, too.
         part.set_gradient_divide_factor(1.0)
         part.set_force_sum_reduction_for_comms(True)
+    # Of a mixture of experts each peer may use others.
+    part.set_reduce_scatter_unused_params(True)
     return copied
 
 

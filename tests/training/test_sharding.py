@@ -77,10 +77,12 @@ def test_weights_are_those_of_one_process(double: bool, step: Any, within: float
     assert max(np.abs(weight - want[name]).max() for name, weight in first.items()) > 20 * within
 
 
-@pytest.mark.parametrize("kind", ["tied", pytest.param("checkpointing", marks=pytest.mark.slow)])
-def test_gradients_of_a_pretrained_model(tmp_path: Path, kind: str):
-    """Whose output is its input's weights, which stand in the model twice; and whose layers are computed again."""
-    path = write_checkpoint(tmp_path / "base", initializer_range=0.05, tie_word_embeddings=kind == "tied")
+@pytest.mark.parametrize("kind", ["tied", "experts", pytest.param("checkpointing", marks=pytest.mark.slow)])
+def test_weights_of_a_pretrained_model(tmp_path: Path, kind: str):
+    """Whose output is its input's weights, which stand in the model twice; of whose experts each process asks others;
+    whose layers are computed again."""
+    experts = {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 1} if kind == "experts" else {}
+    path = write_checkpoint(tmp_path / "base", initializer_range=0.05, tie_word_embeddings=kind == "tied", **experts)
     model = {"@architectures": "spacy-padellm.CausalLM.v1", "name": str(path), "device": "cpu"}
     model["gradient_checkpointing"] = kind == "checkpointing"
     tied = [name for name in shim_of(ours(made(model)).model).lm.model.state_dict() if "lm_head" in name]
@@ -192,7 +194,7 @@ def test_an_adapter(tmp_path: Path):
 
 
 def test_a_torch_that_cannot(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr(FSDPModule, "set_force_sum_reduction_for_comms")
+    monkeypatch.delattr(FSDPModule, "set_reduce_scatter_unused_params")
     with pytest.raises(ValueError, match=r"P057.*torch"):
         Shards(shim_of(ours(made()).model).lm, Peers(0, 2), number=1)
     monkeypatch.setitem(sys.modules, Shards.__module__, None)
