@@ -42,6 +42,9 @@ GGUF = ["gguf>=0.17"]
 # are named by the task alone. fsspec and pyarrow come with it; they are named because they are imported.
 RAY = ["ray[data]>=2.60,<3", "pyarrow>=18", "fsspec>=2024.2"]
 
+# Training by several processes. peft brings accelerate already; what is used of it here is in later releases only.
+DEVICES = ["accelerate>=1.0"]
+
 # `spacy package` calls build, and the project's report draws with matplotlib. sentencepiece and protobuf: tests make a
 # Llama tokenizer of the SentencePiece family.
 TEST = [
@@ -57,6 +60,7 @@ TEST = [
     *SERVER,
     *GGUF,
     *RAY,
+    *DEVICES,
     "schemathesis>=4",
     "xllamacpp>=2026",  # llama.cpp's server, which tests ask
     "openai>=1.98",  # what `transformers serve` needs
@@ -147,6 +151,7 @@ setup(
         "server": SERVER,
         "gguf": GGUF,
         "ray": RAY,
+        "devices": DEVICES,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,

@@ -224,6 +224,39 @@ class Errors(metaclass=Coded):
     )
     P046 = "There is no cluster at {address!r}: {problem}. Start one with 'ray start --head', or leave --address out."
     P049 = "{path} is not a Parquet file, or a damaged one: {problem}."
+    # P050-P059: training by several processes.
+    P050 = (
+        'Training by several processes needs the package of an extra: pip install "spacy-padellm[devices]" ({problem}).'
+    )
+    P051 = (
+        "The environment speaks of {expected} processes (WORLD_SIZE), but does not say how they meet: {missing} is not "
+        "set. Start them with torchrun or accelerate launch, or unset WORLD_SIZE to train with one."
+    )
+    P052 = (
+        "This is process number {place} on this machine, which has {gpus} GPUs: each process needs one of its own. "
+        "Start at most {gpus}, or hide the GPUs (CUDA_VISIBLE_DEVICES=) to train on the CPU."
+    )
+    P053 = (
+        "The config puts the model on {device}, but this process trains on cuda:{own}. Set 'device' to \"auto\": the "
+        "launcher gives each process a GPU of its own."
+    )
+    P054 = (
+        "The weights of the pipe '{name}' are not the same in all processes before the first update. Give all of them "
+        "the same base model, config, corpus and packages."
+    )
+    P055 = (
+        "The processes read different batches. Give all of them the same corpus, and augmenters and batchers that draw "
+        "from 'random' or a seed of their own."
+    )
+
+    P056 = (
+        "--shard divides a model among several processes, but this is a single one. Start it with torchrun or "
+        "accelerate launch, or leave --shard out."
+    )
+    P057 = "This model cannot be trained in parts (--shard): {reason}."
+    P058 = (
+        "The pipe '{name}' is one of 'annotating_components', which would need its whole model in every update, but "
+        "--shard leaves a part of it to each process. Leave one of the two out."
     # P060-P069: sharing on the hub.
     P060 = "Expected exactly one of --pipeline, --adapter, --merged and --as-is, got {got}."
     P061 = (

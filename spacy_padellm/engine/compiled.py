@@ -15,10 +15,18 @@ from spacy_padellm.errors import Errors
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:
-    """The layers a decoder repeats: its longest list of modules of one class."""
-    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList)]
-    alike = [layers for layers in lists if len({type(layer) for layer in layers}) == 1]
+    """The layers a decoder repeats: its longest list of modules of one class. A list within another one, as that of a
+    layer's experts, is none of layers."""
+    alike = [layers for layers in _lists(model) if len({type(layer) for layer in layers}) == 1]
     return max(alike, key=len, default=[])
+
+
+def _lists(module: nn.Module) -> Iterator[list[nn.Module]]:
+    for child in module.children():
+        if isinstance(child, nn.ModuleList):
+            yield list(child)
+        else:
+            yield from _lists(child)
 
 
 class CompiledLayers:

@@ -8,7 +8,7 @@ it that are functions of spaCy's are called: `tests/training/test_loop.py` holds
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from timeit import default_timer
@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
 from spacy.training.loop import (
+    DIR_MODEL_LAST,
     clean_output_dir,
     create_before_to_disk_callback,
     create_evaluation_callback,
@@ -30,14 +31,19 @@ from wasabi import Printer
 
 from spacy_padellm.training.checkpoint import Checkpoint, Checkpoints
 from spacy_padellm.training.fingerprint import Fingerprint, fingerprint
+from spacy_padellm.training.gradients import average_gradients
 from spacy_padellm.training.interruption import Interruption
 from spacy_padellm.training.order import Batch, Order
+from spacy_padellm.training.peers import ALONE, Peers
 from spacy_padellm.training.progress import Progress
 from spacy_padellm.training.saving import best_score, save_last
 from spacy_padellm.training.start import Origin, Start
+from spacy_padellm.training.team import Team
 
 Told = dict[str, Any]
 """What loggers are told of an update, by spaCy's names."""
+
+Log = Callable[[Told | None], Any]
 
 
 @dataclass(frozen=True)
@@ -59,15 +65,18 @@ class Training:
 
     nlp (Language): The initialised pipeline, with the config.
     use_gpu (int): The GPU, or -1.
+    peers (Peers): Who trains it together.
+    shard (bool): Whether each of them holds a part of the models that are trained.
     """
 
-    def __init__(self, nlp: Language, *, use_gpu: int = -1) -> None:
+    def __init__(self, nlp: Language, *, use_gpu: int = -1, peers: Peers = ALONE, shard: bool = False) -> None:
         config = nlp.config.interpolate()
         if config["training"]["seed"] is not None:
             fix_random_seed(config["training"]["seed"])
         if use_gpu >= 0 and config["training"]["gpu_allocator"]:
             set_gpu_allocator(config["training"]["gpu_allocator"])
         self.nlp = nlp
+        self.peers = peers
         self.settings: dict[str, Any] = registry.resolve(config["training"], schema=ConfigSchemaTraining)
         train_corpus, dev_corpus = resolve_dot_names(
             config, [self.settings["train_corpus"], self.settings["dev_corpus"]]
@@ -78,6 +87,8 @@ class Training:
         )
         self.progress = Progress()
         self.frozen: list[str] = self.settings["frozen_components"]
+        annotating = self.settings["annotating_components"]
+        self.team = Team(nlp, peers, shard=shard, frozen=self.frozen, annotating=annotating)
         dropout = self.settings["dropout"]
         self._dropouts = iter(constant(dropout) if isinstance(dropout, float) else dropout)
         self._evaluate = create_evaluation_callback(nlp, dev_corpus, self.settings["score_weights"])
@@ -109,11 +120,12 @@ class Training:
                 return
             progress.epoch, batch = epoch_and_batch
             progress.step += 1
+            self.team.check_batches(self.order.place.digest)
             self._update(batch)
             score, scores, is_best = None, None, None
             if progress.step % settings["eval_frequency"] == 0:
-                with self.nlp.use_params(self.optimizer.averages):
-                    score, scores = self._evaluate()
+                with self.nlp.use_params(self.optimizer.averages), self.team.whole():
+                    score, scores = self.peers.of_first(self._evaluate())
                 progress.results.append((score, progress.step))
                 is_best = score == max(progress.results)[0]
             progress.words += sum(len(example) for example in batch)
@@ -150,6 +162,7 @@ class Training:
         for name, pipe in pipes:
             trained = name not in self.frozen and getattr(pipe, "is_trainable", False)
             if trained and pipe.model not in (True, False, None):
+                average_gradients(pipe.model, self.peers)
                 pipe.finish_update(self.optimizer)
         self.optimizer.step_schedules()
 
@@ -160,11 +173,18 @@ class Training:
         told["output_path"] = str(self.save(output, best=is_best))
 
     def checkpoint(self, checkpoints: Checkpoints, depends_on: Fingerprint) -> None:
-        checkpoints.write(self.nlp, self.optimizer, order=self.order, progress=self.progress, fingerprint=depends_on)
+        with self.team.whole(self.optimizer):
+            if self.peers.first:
+                checkpoints.write(
+                    self.nlp, self.optimizer, order=self.order, progress=self.progress, fingerprint=depends_on
+                )
 
     def save(self, output: Path, *, best: bool) -> Path:
         """Save `model-last`, and `model-best` if it is. RETURNS (Path): `model-last`."""
-        return save_last(self.nlp, self.optimizer, self._before_to_disk, output, best=best)
+        with self.nlp.use_params(self.optimizer.averages), self.team.whole():
+            if self.peers.first:
+                save_last(self.nlp, self._before_to_disk, output, best=best)
+        return output / DIR_MODEL_LAST
 
 
 def train(
@@ -173,6 +193,8 @@ def train(
     *,
     every: int = 0,
     use_gpu: int = -1,
+    peers: Peers = ALONE,
+    shard: bool = False,
     stdout: IO[str] = sys.stdout,
     stderr: IO[str] = sys.stderr,
 ) -> Outcome:
@@ -182,27 +204,22 @@ def train(
     output (Path): Where `model-last` and `model-best` go.
     every (int): Updates after which there is a checkpoint, beside one at each evaluation; 0 for none.
     use_gpu (int): The GPU, or -1.
+    peers (Peers): Who trains it together; the first one of them writes and logs.
+    shard (bool): Whether each of them holds a part of the models that are trained.
     stdout, stderr (IO): Where messages go.
-    RETURNS (Outcome): How it ended. SIGTERM and Ctrl-C let the update under way be finished and a checkpoint written.
-    RAISES (ValueError): P196 if the batches are others than the checkpoint's; P197 if the weights are.
+    RETURNS (Outcome): How it ended. SIGTERM and Ctrl-C, at any of the peers, let the update under way be finished and a
+        checkpoint written.
+    RAISES (ValueError): P196 if the batches are others than the checkpoint's; P197 if the weights are; P053 to P055 if
+        peers do not fit together; P056 to P058 if a model cannot be divided.
     """
-    nlp, checkpoints = begun.nlp, begun.checkpoints
-    output.mkdir(parents=True, exist_ok=True)
-    training = Training(nlp, use_gpu=use_gpu)
-    if begun.origin is Origin.CHECKPOINT and begun.checkpoint is not None:
-        training.go_on_from(begun.checkpoint)
-    elif begun.origin is Origin.LAST:
-        training.keep_best(output)
-    else:
-        checkpoints.clear()
-        clean_output_dir(output)
-    _introduce(training, stdout)
-    with nlp.select_pipes(disable=training.frozen):
-        log, end_log = training.settings["logger"](nlp, stdout, stderr)
-    depends_on = fingerprint(nlp.config)
+    training = Training(begun.nlp, use_gpu=use_gpu, peers=peers, shard=shard)
+    _prepare(training, begun, output)
+    checkpoints, depends_on = begun.checkpoints, fingerprint(begun.nlp.config)
+    log, end_log = _logger(training, stdout, stderr) if peers.first else (_silent, _silent)
     if begun.origin is not Origin.CHECKPOINT:
         # Or else a first `model-last` without one would be taken for what another command left.
         training.checkpoint(checkpoints, depends_on)
+    received: int | None = None
     with Interruption() as interruption:
         try:
             for _, told, is_best in training.updates():
@@ -210,22 +227,54 @@ def train(
                     training.evaluated(told, is_best, output)
                 log(told if is_best is not None else None)
                 due = every and (training.progress.step + 1) % every == 0
-                if is_best is not None or due or interruption.received is not None:
+                received = peers.most(interruption.received or 0) or None
+                if is_best is not None or due or received is not None:
                     training.checkpoint(checkpoints, depends_on)
-                if interruption.received is not None:
+                if received is not None:
                     break
-        except Exception as error:
-            told_of = f"Aborting and saving the pipeline as it is. Met: {error!r}"
-            stdout.write(Printer(no_print=True).warn(told_of) + "\n")
-            raise
-        finally:
+        except BaseException as error:
             end_log()
-            last = training.save(output, best=False)
-        if interruption.received is None:
+            # A model in parts cannot be put together by one process alone.
+            saving = " and saving the pipeline as it is" if peers.first and not training.team.sharded else ""
+            if isinstance(error, Exception):
+                stdout.write(Printer(no_print=True).warn(f"Aborting{saving}. Met: {error!r}") + "\n")
+            if saving:
+                training.save(output, best=False)
+            raise
+        end_log()
+        last = training.save(output, best=False)
+        if received is None:
             # The last thing to be written: whoever finds it knows that all else is there.
             training.progress.done = True
             training.checkpoint(checkpoints, depends_on)
-    return Outcome(last, training.progress.step, interruption.received)
+    return Outcome(last, training.progress.step, received)
+
+
+def _prepare(training: Training, begun: Start, output: Path) -> None:
+    """Put a training where it starts, and its folder into order."""
+    peers = training.peers
+    # What is in the folder may be removed when all have read it.
+    peers.wait()
+    output.mkdir(parents=True, exist_ok=True)
+    if begun.origin is Origin.CHECKPOINT and begun.checkpoint is not None:
+        training.go_on_from(begun.checkpoint)
+    elif begun.origin is Origin.LAST:
+        training.keep_best(output)
+    elif peers.first:
+        begun.checkpoints.clear()
+        clean_output_dir(output)
+    training.team.begin(training.optimizer)
+
+
+def _logger(training: Training, stdout: IO[str], stderr: IO[str]) -> tuple[Log, Callable[[], Any]]:
+    _introduce(training, stdout)
+    with training.nlp.select_pipes(disable=training.frozen):
+        made: tuple[Log, Callable[[], Any]] = training.settings["logger"](training.nlp, stdout, stderr)
+        return made
+
+
+def _silent(*told: Told | None) -> None:
+    """The log of all but the first."""
 
 
 def _introduce(training: Training, stdout: IO[str]) -> None:

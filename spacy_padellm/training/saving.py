@@ -10,29 +10,23 @@ from typing import Any
 import srsly
 from spacy.language import Language
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
-from thinc.api import Optimizer
 
 from spacy_padellm.data.durable import DRAFT, place_folder
 
 
-def save_last(
-    nlp: Language, optimizer: Optimizer, before_to_disk: Callable[[Language], Language], output: Path, *, best: bool
-) -> Path:
-    """Save the pipeline with averaged weights. Each folder is replaced as a whole.
+def save_last(nlp: Language, before_to_disk: Callable[[Language], Language], output: Path, *, best: bool) -> None:
+    """Save the pipeline, in a context that gives it its averaged weights. Each folder is replaced as a whole.
 
     best (bool): Save it as `model-best`, too.
-    RETURNS (Path): `model-last`.
     """
     last = output / DIR_MODEL_LAST
     draft = _draft(last)
-    with nlp.use_params(optimizer.averages):
-        before_to_disk(nlp).to_disk(draft)
+    before_to_disk(nlp).to_disk(draft)
     place_folder(draft, last)
     if best:
         draft = _draft(output / DIR_MODEL_BEST)
         shutil.copytree(last, draft)
         place_folder(draft, output / DIR_MODEL_BEST)
-    return last
 
 
 def best_score(output: Path, score_weights: Mapping[str, Any]) -> float | None:

@@ -16,6 +16,7 @@ from thinc.api import Config
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.training.checkpoint import Checkpoint, Checkpoints, versions
 from spacy_padellm.training.fingerprint import Fingerprint, differences, fingerprint
+from spacy_padellm.training.peers import ALONE, Peers
 
 _SEED = "training.seed"
 
@@ -44,7 +45,15 @@ class Start(NamedTuple):
     checkpoint: Checkpoint | None = None
 
 
-def start(config: Config, output: Path, checkpoints: Checkpoints, *, resume: bool, use_gpu: int = -1) -> Start:
+def start(
+    config: Config,
+    output: Path,
+    checkpoints: Checkpoints,
+    *,
+    resume: bool,
+    use_gpu: int = -1,
+    peers: Peers = ALONE,
+) -> Start:
     """Initialise the pipeline of a config as `spacy train` does, and find out what to go on from. Nothing is written.
 
     config (Config): The config, its variables not put in. Without a seed it is given one.
@@ -52,6 +61,7 @@ def start(config: Config, output: Path, checkpoints: Checkpoints, *, resume: boo
     checkpoints (Checkpoints): Where it leaves its checkpoints.
     resume (bool): Go on from what is there, if anything.
     use_gpu (int): The GPU, or -1.
+    peers (Peers): Who trains it together: all start alike.
     RETURNS (Start): The start. W070 if it is `model-last`; W071 for a checkpoint of other versions.
     RAISES (ValueError): P195 if what is there is of another config or corpus; P198 if the checkpoint is damaged; P199
         if there is an unfinished training and it is not resumed.
@@ -61,7 +71,7 @@ def start(config: Config, output: Path, checkpoints: Checkpoints, *, resume: boo
         if not checkpoint.progress.done:
             raise ValueError(Errors.P199.format(path=output, updates=checkpoint.progress.step + 1))
         checkpoint = None
-    _give_seed(config, checkpoint)
+    _give_seed(config, checkpoint, peers)
     nlp = init_nlp(config, use_gpu=use_gpu)
     if checkpoint is not None:
         _check_same(checkpoint.fingerprint, fingerprint(nlp.config), output)
@@ -81,12 +91,12 @@ def start(config: Config, output: Path, checkpoints: Checkpoints, *, resume: boo
     return Start(checkpoints, nlp, Origin.LAST)
 
 
-def _give_seed(config: Config, checkpoint: Checkpoint | None) -> None:
+def _give_seed(config: Config, checkpoint: Checkpoint | None, peers: Peers) -> None:
     """A training without a seed starts from random states that no second process can have: it is given one, which is
     drawn as they are."""
     training = config.interpolate().get("training", {})
     if "seed" in training and training["seed"] is None:
-        drawn = random.SystemRandom().randrange(2**32)
+        drawn = peers.of_first(random.SystemRandom().randrange(2**32))
         config["training"]["seed"] = drawn if checkpoint is None else checkpoint.fingerprint[_SEED]
 
 

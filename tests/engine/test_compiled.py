@@ -154,6 +154,10 @@ def test_the_longest_list_of_layers_of_one_class():
     model.many = nn.ModuleList([nn.Linear(1, 1) for _ in range(3)])
     model.mixed = nn.ModuleList([nn.Linear(1, 1), nn.ReLU(), nn.ReLU(), nn.ReLU()])
     assert layers_of(model) == list(model.many)
+    # A mixture of experts: more of them than layers.
+    for layer in model.many:
+        layer.experts = nn.ModuleList([nn.Linear(1, 1) for _ in range(8)])
+    assert layers_of(model) == list(model.many)
     assert layers_of(nn.Linear(1, 1)) == []
 
 

@@ -25,6 +25,7 @@ from spacy.util import load_config, registry
 
 from spacy_padellm.training.checkpoint import FOLDER, Checkpoints
 from spacy_padellm.training.loop import Outcome, train
+from spacy_padellm.training.peers import ALONE, Peers
 from spacy_padellm.training.start import Start, start
 
 NAMES, CITIES = ["Ada", "Hugo", "Nadim", "Mary Ann", "Yuki"], ["Paris", "New York", "Boston", "Oslo"]
@@ -238,14 +239,25 @@ class Runs:
     def config(self, **more: Any) -> Any:
         return load_config(self.path, overrides={**self.overrides, **more}, interpolate=False)
 
-    def begin(self, name: str, *, resume: bool = False, **more: Any) -> Start:
+    def begin(self, name: str, *, resume: bool = False, peers: Peers = ALONE, **more: Any) -> Start:
         output = self.folder / name
-        return start(self.config(**more), output, Checkpoints(output / FOLDER), resume=resume)
+        return start(self.config(**more), output, Checkpoints(output / FOLDER), resume=resume, peers=peers)
 
-    def run(self, name: str, *, every: int = 0, resume: bool = False, out: Any = None, **more: Any) -> Outcome:
+    def run(
+        self,
+        name: str,
+        *,
+        every: int = 0,
+        resume: bool = False,
+        out: Any = None,
+        peers: Peers = ALONE,
+        shard: bool = False,
+        **more: Any,
+    ) -> Outcome:
         """Train in the folder `name`. `stop_at` counts the updates of this run alone."""
-        begun = self.begin(name, resume=resume, **more)
-        return train(begun, self.folder / name, every=every, stdout=out or io.StringIO(), stderr=io.StringIO())
+        begun, into = self.begin(name, resume=resume, peers=peers, **more), self.folder / name
+        sinks = {"stdout": out or io.StringIO(), "stderr": io.StringIO()}
+        return train(begun, into, every=every, peers=peers, shard=shard, **sinks)
 
     def stopped(self, name: str, at: int, *, how: str = "SIGTERM", **more: Any) -> Outcome:
         """Train until a signal ends it."""
