@@ -257,6 +257,7 @@ class Errors(metaclass=Coded):
     P058 = (
         "The pipe '{name}' is one of 'annotating_components', which would need its whole model in every update, but "
         "--shard leaves a part of it to each process. Leave one of the two out."
+    )
     # P060-P069: sharing on the hub.
     P060 = "Expected exactly one of --pipeline, --adapter, --merged and --as-is, got {got}."
     P061 = (
