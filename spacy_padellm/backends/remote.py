@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -212,7 +213,8 @@ class _Stream:
         self._counters = counters
         self._in_flight = in_flight
         self._server = model.server
-        self._server.begin()
+        # This stream's own: others may ask the same server at the same time.
+        self._left = threading.Event()
         self._pool = ThreadPoolExecutor(model.access.concurrency, thread_name_prefix="padellm-server")
         self._readings: dict[int, _Reading] = {}
         self._running: dict[Future[Completion], tuple[_Reading, _Question, int]] = {}
@@ -240,7 +242,7 @@ class _Stream:
                 return
 
     def close(self) -> None:
-        self._server.leave()
+        self._left.set()
         self._pool.shutdown(cancel_futures=True)
         if self._n_cut_otherwise:
             told = Warnings.W082.format(count=self._n_cut_otherwise, total=self._n_asked)
@@ -273,7 +275,7 @@ class _Stream:
         for reading in self._readings.values():
             while reading.may_ask and len(self._running) < self._model.access.concurrency:
                 question, body = reading.next()
-                future = self._pool.submit(self._server.complete, body)
+                future = self._pool.submit(self._server.complete, body, self._left)
                 self._running[future] = (reading, question, len(question.prompt))
 
     def _take(self, future: Future[Completion]) -> Iterator[Outcome]:

@@ -82,7 +82,6 @@ class Server:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._httpx, self._tenacity = load_packages()
-        self._left = threading.Event()
         self._process = os.getpid()
 
     @cached_property
@@ -119,31 +118,31 @@ class Server:
         found = told.get("data") if isinstance(told, dict) else None
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
-    def complete(self, body: Mapping[str, Any]) -> Completion:
+    def complete(self, body: Mapping[str, Any], left: threading.Event | None = None) -> Completion:
         """One completion.
 
+        left (threading.Event | None): Once it is set nobody waits for the answer, and no failed request is made again.
         RAISES (ValueError): P073 if it did not come in all attempts; P076 without the key; P079 if it was refused.
         """
         try:
-            found: Completion = self._request("POST", "/completions", body, read=read_completion)
+            found: Completion = self._request("POST", "/completions", body, read=read_completion, left=left)
             return found
         except _Passing as error:
             raise ValueError(
                 Errors.P073.format(url=self.access.base_url, attempts=self.access.attempts, reason=error)
             ) from error
 
-    def leave(self) -> None:
-        """Nobody waits for answers any more: no failed request is made again."""
-        self._left.set()
-
-    def begin(self) -> None:
-        self._left.clear()
-
     def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, read: Callable[[Any], Any]
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        read: Callable[[Any], Any],
+        left: threading.Event | None = None,
     ) -> Any:
         """What stands in an answer, after as many attempts as may be made."""
-        tenacity, access = self._tenacity, self.access
+        tenacity, access, left = self._tenacity, self.access, left or threading.Event()
         backing_off = tenacity.wait_random_exponential(multiplier=0.25, max=access.longest_wait)
 
         def wait(state: Any) -> float:
@@ -152,9 +151,9 @@ class Server:
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(access.attempts) | tenacity.stop_when_event_set(self._left),
+            stop=tenacity.stop_after_attempt(access.attempts) | tenacity.stop_when_event_set(left),
             wait=wait,
-            sleep=tenacity.sleep_using_event(self._left),
+            sleep=tenacity.sleep_using_event(left),
             before_sleep=tenacity.before_sleep_log(LOGGER, logging.WARNING),
             reraise=True,
         )

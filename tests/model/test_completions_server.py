@@ -257,21 +257,42 @@ def test_documents_that_come_as_others_are_on_their_way(merged: Path, local: Lan
     assert told == {text: (spans(local(text)), None) for text in TEXTS}
 
 
-def test_a_stream_that_is_left(merged: Path, stand_in: StandIn):
+def test_a_stream_that_is_left(
+    merged: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     """Nobody waits for further attempts of a request that nobody waits for."""
     nlp = served(merged, stand_in.url, attempts=1000, longest_wait=60.0, concurrency=2)
     nlp("nothing here")
-    stand_in.always = status(503, Retry_After="60")
-    stand_in.faults.extend([None, None])
-    stream = ours(nlp).serve(map(nlp.make_doc, ["nothing here", *TEXTS]), batch_size=1)
+    monkeypatch.setattr(StandIn, "begin", _failing_for("Boston", status(503, Retry_After="60")))
+    stream = ours(nlp).serve(map(nlp.make_doc, ["nothing here", "Is it on in Boston?"]), batch_size=2)
     assert next(stream)[1] is None
     begun = time.monotonic()
-    threading.Timer(1.0, shim_of(ours(nlp).model).backend.server.leave).start()
-    assert "P073" in str(next(stream)[1])
+    while not caplog.records and time.monotonic() - begun < 30:
+        time.sleep(0.01)
     stream.close()
     assert time.monotonic() - begun < 30
-    stand_in.always = None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("padellm-server")]
     assert nlp("nothing here").has_annotation("ENT_IOB")
+
+
+def test_a_stream_that_ends_ends_no_other(merged: Path, stand_in: StandIn):
+    nlp = served(merged, stand_in.url)
+    ends, goes_on = (ours(nlp).pipe(map(nlp.make_doc, texts), batch_size=1) for texts in (TEXTS[:1], TEXTS[:2]))
+    next(goes_on)
+    assert len([*ends]) == 1
+    stand_in.faults.append(status(503))
+    assert len([*goes_on]) == 1
+
+
+def _failing_for(word: str, fault: Any) -> Any:
+    """A stand-in's `begin` that answers requests about texts with a word by a fault."""
+    begin = StandIn.begin
+
+    def chosen(self: StandIn, body: dict[str, Any], headers: dict[str, str]) -> Any:
+        found = begin(self, body, headers)
+        return fault if _holds(self, body, word) else found
+
+    return chosen
 
 
 # Saving
@@ -400,20 +421,14 @@ def test_what_passes_is_asked_again(fault: Any, merged: Path, local: Language, s
     ids=["gone", "cut", "no JSON", "no completion", "429", "500", "slow", "400", "401", "other model"],
 )
 def test_what_does_not_pass_goes_to_the_error_handler(
-    fault: Any, code: str, merged: Path, local: Language, stand_in: StandIn
+    fault: Any, code: str, merged: Path, local: Language, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ):
     """The texts of one label's question fail, the others are as ever."""
     nlp = served(merged, stand_in.url, timeout=2.0, attempts=2, concurrency=1)
     failed: list[tuple[str, str]] = []
     ours(nlp).set_error_handler(lambda name, pipe, docs, error: failed.extend((doc.text, str(error)) for doc in docs))
     nlp("nothing here")
-    refusing = StandIn.begin
-
-    def begin(self: StandIn, body: dict[str, Any], headers: dict[str, str]) -> Any:
-        refusing(self, body, headers)
-        return fault if _holds(self, body, "Boston") else None
-
-    stand_in.begin = begin.__get__(stand_in)  # type: ignore[method-assign]
+    monkeypatch.setattr(StandIn, "begin", _failing_for("Boston", fault))
     docs = [*nlp.pipe(TEXTS)]
     assert [doc.text for doc in docs] == TEXTS[1:]
     assert [spans(doc) for doc in docs] == [spans(local(text)) for text in TEXTS[1:]]
