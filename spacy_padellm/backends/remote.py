@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from spacy_padellm.backends.answers import read_answer
 from spacy_padellm.backends.dialects import Completion
-from spacy_padellm.backends.grammar import strings_grammar
+from spacy_padellm.backends.grammar import spelled, strings_grammar
 from spacy_padellm.backends.local import Text
 from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.engine.counters import Counters, StreamLog
@@ -85,6 +85,7 @@ class _Reading:
         self.n_running = 0
         self._model, self._terms = model, model.terms
         self._scheme, self._text, self._decoding = scheme, text, decoding
+        self._borders = spelled(text.string, text.borders)
         self._grammar: str | None = None
         self._first_is_answered = False
         trunk = sum(model.pieces.encode(scheme.trunk(text.string)), start=model.pieces.start)
@@ -163,11 +164,11 @@ class _Reading:
 
     def _is_guided(self, branch: Branch) -> bool:
         able = self._decoding.constrain and self._terms.dialect.guide is not None
-        return branch.copies and able and bool(self._text.borders)
+        return branch.copies and able and bool(self._borders)
 
     def _strings(self) -> str:
         if self._grammar is None:
-            string, borders = self._text.string, self._text.borders
+            string, borders = self._text.string, self._borders
             start, end = borders[0]
             first, *_ = self._model.pieces.question(string[start:end])
             name = self._model.pieces.tokenizer.convert_ids_to_tokens(first)

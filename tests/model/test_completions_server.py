@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,13 +20,18 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from benchmarks.serving import llama_cpp, transformers_serve
+from spacy_padellm.backends.local import Text
+from spacy_padellm.backends.remote import stream_remote
 from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.backends.server import Access, Server
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
+from spacy_padellm.engine.counters import Counters
+from spacy_padellm.engine.decoder import Decoding
 from spacy_padellm.metrics.calibration import Calibration
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.model.gguf import FILE, write_gguf
 from spacy_padellm.pipeline.export import export_merged, export_served
+from spacy_padellm.types import Branch
 from tests.pipeline.makers import TEXTS, annotations, blank, block, entities, examples, ours, spans, train
 from tests.servers import (
     StandIn,
@@ -127,6 +133,7 @@ def test_a_stand_in_finds_the_same(owner: str, merged: Path, local: Language, st
     _, first, *_ = stand_in.seen
     pieces = shim_of(ours(nlp).model).backend.pieces
     assert isinstance(first["prompt"], list) and first["temperature"] == 0
+    assert first["repetition_penalty"] == 1.0
     assert first["stop_token_ids"] == [pieces.end, pieces.question("\n<mention 1>")[0]]
     guided = [one for one in stand_in.seen if "ebnf" in one or "structured_outputs" in one]
     assert guided and all(("ebnf" in one) == (owner == "sglang") for one in guided)
@@ -190,6 +197,21 @@ def test_mentions_are_held_to_the_text(merged: Path):
             docs = [*nlp.pipe(texts)]
             lost[constrain] = sum(len(doc.spans["sc"].attrs["unplaced"]) for doc in docs)
         assert lost[True] == 0 < lost[False]
+
+
+def test_characters_of_several_pieces_and_nul(merged: Path):
+    """Whatever a model would rather say, it answers with a string of the text, and that is read as it was written."""
+    mention = Branch("\n<mention 1>", "movie", 1, copies=True)
+    scheme: Any = SimpleNamespace(trunk=lambda text: [text], ask=lambda *_: [mention], follow=lambda *_: [])
+    strings = ["🦈🎬", "泰坦尼克号", "Jaws\0 Paris in\0", "\0"]
+    texts = [Text(one, [found.span() for found in re.finditer(r"\S+", one)]) for one in strings]
+    with llama_cpp(merged.parent / FILE) as url:
+        model = shim_of(ours(served(merged, url)).model).backend
+        asked = stream_remote(model, scheme, {}, texts, decoding=Decoding(), counters=Counters(), in_flight=1)
+        with pytest.warns(UserWarning, match="W083"):
+            answers = [answered[0].answer.text for _, answered in asked if isinstance(answered, list)]
+    assert answers[:3] == ["🦈🎬", "泰坦尼克号", "Paris"]
+    assert len(answers) == 4
 
 
 # Labels, windows and streams
