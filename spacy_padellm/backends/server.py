@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -20,6 +21,11 @@ LOGGER = logging.getLogger(__name__)
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 """What a server answers that may answer otherwise in a moment."""
+
+_NOT_THERE = (404, 405)
+"""What a server answers at an address that it does not have."""
+
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 _SHOWN = 200
 """Characters of a server's own message that are shown."""
@@ -58,6 +64,14 @@ class _Passing(Exception):
         self.wait = wait
 
 
+class Refused(ValueError):
+    """A request that a server does not take (P079), with the status of its answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def load_packages() -> tuple[ModuleType, ModuleType]:
     """httpx and tenacity.
 
@@ -85,16 +99,23 @@ class Server:
         self._process = os.getpid()
 
     @cached_property
+    def _key(self) -> str:
+        """The key, empty for none."""
+        name = self.access.api_key_env
+        if name is None:
+            return ""
+        key = os.environ.get(name, "").strip()
+        if not _KEY.fullmatch(key):
+            # What httpx says of a header that it cannot send has the key in it.
+            problem = "holds blanks or other characters that no key has" if key else "is not set"
+            raise ValueError(Errors.P076.format(name=name, problem=problem))
+        return key
+
+    @cached_property
     def _client(self) -> Any:
         access, httpx = self.access, self._httpx
-        headers = {}
-        if access.api_key_env is not None:
-            key = os.environ.get(access.api_key_env, "")
-            if not key:
-                raise ValueError(Errors.P076.format(name=access.api_key_env))
-            headers["Authorization"] = f"Bearer {key}"
         client = httpx.Client(
-            headers=headers,
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(access.timeout, connect=access.connect_timeout),
             limits=httpx.Limits(max_connections=access.concurrency, max_keepalive_connections=access.concurrency),
         )
@@ -109,11 +130,16 @@ class Server:
     def models(self) -> list[dict[str, Any]]:
         """The models it has; none if it does not say.
 
-        RAISES (ValueError): P072 if it cannot be reached; P076 without the key; P079 if it refuses.
+        RAISES (ValueError): P072 if it cannot be reached, or has nothing at that address; P076 without the key; P079 if
+            it refuses.
         """
         try:
             told = self._request("GET", "/models", read=lambda told: told)
         except _Passing as error:
+            raise ValueError(Errors.P072.format(url=self.access.base_url, reason=error)) from error
+        except Refused as error:
+            if error.status not in _NOT_THERE:
+                raise
             raise ValueError(Errors.P072.format(url=self.access.base_url, reason=error)) from error
         found = told.get("data") if isinstance(told, dict) else None
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
@@ -163,14 +189,14 @@ class Server:
         httpx, url = self._httpx, self.access.base_url.rstrip("/") + path
         try:
             response = self._client.request(method, url, json=None if body is None else dict(body))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Passing(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         if response.status_code in _PASSING:
-            reason = f"status {response.status_code}: {_message(response.text)}"
+            reason = f"status {response.status_code}: {self._message(response.text)}"
             raise _Passing(reason, _retry_after(response.headers, self.access.longest_wait))
         if response.status_code != 200:
-            told = _message(response.text)
-            raise ValueError(Errors.P079.format(url=url, status=response.status_code, told=told))
+            told = self._message(response.text)
+            raise Refused(response.status_code, Errors.P079.format(url=url, status=response.status_code, told=told))
         try:
             return read(response.json())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -178,16 +204,15 @@ class Server:
         except ValueError as error:
             raise _Passing(str(error)) from error
 
-
-def _message(text: str) -> str:
-    """What a server says of a failure, without its frame where it has a known one."""
-    try:
-        told = json.loads(text)
-        inner = told.get("error", told)
-        text = str(inner.get("message", inner)) if isinstance(inner, dict) else str(inner)
-    except (ValueError, AttributeError):
-        pass
-    return text[:_SHOWN]
+    def _message(self, text: str) -> str:
+        """What a server says of a failure, without its frame where it has a known one, and without the key."""
+        try:
+            told = json.loads(text)
+            inner = told.get("error", told)
+            text = str(inner.get("message", inner)) if isinstance(inner, dict) else str(inner)
+        except (ValueError, AttributeError):
+            pass
+        return (text.replace(self._key, "***") if self._key else text)[:_SHOWN]
 
 
 def _retry_after(headers: Mapping[str, str], longest: float) -> float | None:

@@ -39,6 +39,7 @@ from tests.servers import (
     cut_short,
     gone,
     no_completion,
+    no_gzip,
     no_json,
     slow,
     status,
@@ -372,14 +373,37 @@ def test_the_key_is_the_variable_s(merged: Path, stand_in: StandIn, monkeypatch:
     assert {one["authorization"] for one in stand_in.headers} == {"Bearer secret"}
     assert "secret" not in nlp.config.to_str()
     monkeypatch.delenv("TINY_KEY")
-    with pytest.raises(ValueError, match=r"P076.*TINY_KEY"):
+    with pytest.raises(ValueError, match=r"P076.*TINY_KEY.*not set"):
         served(merged, stand_in.url, api_key_env="TINY_KEY")("nothing here")
+
+
+def test_the_key_is_not_told(
+    merged: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("TINY_KEY", "secret\n")
+    nlp = served(merged, stand_in.url, api_key_env="TINY_KEY", attempts=2)
+    nlp("nothing here")
+    assert {one["authorization"] for one in stand_in.headers} == {"Bearer secret"}
+    for code in (503, 401):
+        stand_in.always = status(code, told="no such key: secret")
+        with pytest.raises(ValueError, match=r"P07[39].*no such key: \*\*\*"):
+            nlp("nothing here")
+    for key in ("sec ret", "sec\nret", "schlüssel"):
+        monkeypatch.setenv("TINY_KEY", key)
+        with pytest.raises(ValueError, match=r"P076.*TINY_KEY.*holds") as told:
+            served(merged, stand_in.url, api_key_env="TINY_KEY")("nothing here")
+        assert key not in str(told.value)
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"base_url": "127.0.0.1"}, "base_url"),
+        ({"base_url": "http://"}, "base_url"),
+        ({"base_url": "http://127.0.0.1:x/v1"}, "base_url.*Invalid port"),
+        ({"base_url": "http://127.0.0.1:9/v1?api-key=secret"}, "base_url.*api_key_env.*got 'one with"),
+        ({"base_url": "http://ada:secret@127.0.0.1:9/v1"}, "base_url.*api_key_env.*got 'one with"),
         ({"concurrency": 0}, "concurrency"),
         ({"attempts": 0}, "attempts"),
         ({"timeout": 0}, "timeout"),
@@ -414,8 +438,18 @@ def test_further_answers_need_the_model_here_p077(merged: Path, stand_in: StandI
 
 @pytest.mark.parametrize(
     "fault",
-    [gone, cut_short, no_json, no_completion, status(429, Retry_After="0"), status(500), status(503), slow(4.0)],
-    ids=["gone", "cut", "no JSON", "no completion", "429", "500", "503", "slow"],
+    [
+        gone,
+        cut_short,
+        no_gzip,
+        no_json,
+        no_completion,
+        status(429, Retry_After="0"),
+        status(500),
+        status(503),
+        slow(4.0),
+    ],
+    ids=["gone", "cut", "gzip", "no JSON", "no completion", "429", "500", "503", "slow"],
 )
 def test_what_passes_is_asked_again(fault: Any, merged: Path, local: Language, stand_in: StandIn):
     """Two failures in the middle: nothing is lost, nothing is there twice, nothing is told but by the log."""
@@ -504,6 +538,11 @@ def test_nobody_there_p072(merged: Path):
     failed: list[Any] = []
     ours(nlp).set_error_handler(lambda name, pipe, docs, error: failed.extend(docs))
     assert [*nlp.pipe(TEXTS)] == [] and len(failed) == len(TEXTS)
+
+
+def test_an_address_without_models_p072(merged: Path, stand_in: StandIn):
+    with pytest.raises(ValueError, match=r"P072.*P079.*404.*'base_url' ends before"):
+        served(merged, stand_in.url.removesuffix("/v1"))("nothing here")
 
 
 def test_which_model_p072(merged: Path, stand_in: StandIn):
