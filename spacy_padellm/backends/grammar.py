@@ -46,6 +46,7 @@ def _written(char: str) -> str:
     if char in '"\\':
         return f"\\{char}"
     code = ord(char)
+    # Not "\\x", of which xgrammar (vLLM, SGLang) takes all hexadecimal digits that follow.
     if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02X}"
+        return f"\\u{code:04X}"
     return "\ufffd" if "\ud800" <= char <= "\udfff" else char

@@ -31,7 +31,7 @@ def language(grammar: str) -> set[str]:
 
 
 def _read(literal: str) -> str:
-    literal = re.sub(r"\\x(..)", lambda found: chr(int(found[1], 16)), literal)
+    literal = re.sub(r"\\u(....)", lambda found: chr(int(found[1], 16)), literal)
     return re.sub(r"\\(.)", r"\1", literal)
 
 
@@ -59,7 +59,7 @@ def test_it_grows_with_the_text():
 
 @pytest.mark.parametrize(
     ("string", "literal"),
-    [('"a"', r'"\"a\""'), ("a\\b", r'"a\\b"'), ("\n\t", r'"\x0A\x09"'), ("é北", '"é北"'), ("\ud800", '"\ufffd"')],
+    [('"a"', r'"\"a\""'), ("a\\b", r'"a\\b"'), ("\n\t", r'"\u000A\u0009"'), ("\x07a", r'"\u0007a"'), ("é北", '"é北"'), ("\ud800", '"\ufffd"')],
 )
 def test_quoted(string: str, literal: str):
     assert quoted(string) == literal
