@@ -59,7 +59,14 @@ def test_it_grows_with_the_text():
 
 @pytest.mark.parametrize(
     ("string", "literal"),
-    [('"a"', r'"\"a\""'), ("a\\b", r'"a\\b"'), ("\n\t", r'"\u000A\u0009"'), ("\x07a", r'"\u0007a"'), ("é北", '"é北"'), ("\ud800", '"\ufffd"')],
+    [
+        ('"a"', r'"\"a\""'),
+        ("a\\b", r'"a\\b"'),
+        ("\n\t", r'"\u000A\u0009"'),
+        ("\x07a", r'"\u0007a"'),
+        ("é北", '"é北"'),
+        ("\ud800", '"\ufffd"'),
+    ],
 )
 def test_quoted(string: str, literal: str):
     assert quoted(string) == literal
