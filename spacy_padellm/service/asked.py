@@ -124,8 +124,8 @@ def told(error: BaseException) -> ErrorBody:
 
 
 def blame(error: ErrorBody) -> int:
-    """The status for a text that has no answer: the client is to blame if we have a code for it, or the server that holds
-    a pipe's model."""
+    """The status for a text that has no answer: the client is to blame if we have a code for it, or the server that
+    holds a pipe's model."""
     if error.code in _ELSEWHERE:
         return 502
     return 422 if re.fullmatch(r"P\d+", error.code) else 500
