@@ -304,7 +304,10 @@ class Errors(metaclass=Coded):
         "The server at {url} has another model than the one that this pipe is for: {problem}. Load the model that was "
         "exported from this pipeline, or name it with 'served_name'."
     )
-    P076 = "The environment variable '{name}', which 'api_key_env' names, is not set, so the server has no key."
+    P076 = (
+        "The environment variable '{name}', which 'api_key_env' names, {problem}, so the server gets no key. Set it to "
+        "the key alone where the pipeline runs."
+    )
     P077 = "The server at {url} cannot be asked with {what}: {instead}."
     P078 = (
         "The model of this pipe is on a server ({url}): it is not trained and not exported here. Leave the pipe out of "

@@ -178,6 +178,10 @@ def no_json(handler: _Handler, told: dict[str, Any]) -> None:
     handler.send_raw(200, b"<html>busy</html>")
 
 
+def no_gzip(handler: _Handler, told: dict[str, Any]) -> None:
+    handler.send(200, told, {"Content-Encoding": "gzip"})
+
+
 def no_completion(handler: _Handler, told: dict[str, Any]) -> None:
     handler.send(200, {"object": "text_completion", "choices": []})
 
@@ -186,11 +190,11 @@ def another_model(handler: _Handler, told: dict[str, Any]) -> None:
     handler.send(200, {**told, "model": "other"})
 
 
-def status(code: int, **headers: str) -> Fault:
+def status(code: int, *, told: str = "not now", **headers: str) -> Fault:
+    failure = {"error": {"message": told}}
+
     def answer(handler: _Handler, told: dict[str, Any]) -> None:
-        handler.send(
-            code, {"error": {"message": "not now"}}, {name.replace("_", "-"): headers[name] for name in headers}
-        )
+        handler.send(code, failure, {name.replace("_", "-"): headers[name] for name in headers})
 
     return answer
 

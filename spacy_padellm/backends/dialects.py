@@ -15,7 +15,8 @@ class Dialect:
 
     name (str): What a config calls it.
     owner (str): What the server calls itself in `owned_by` of its models.
-    always (Mapping[str, Any]): What every request has besides the common form.
+    always (Mapping[str, Any]): What every request has besides the common form. Servers take what a request does not say
+        from the model's own `generation_config.json`, and a penalty there changes greedy answers, too.
     stop_pieces (bool): `stop_token_ids` holds numbers of pieces that end an answer.
     stop_strings (bool): `stop` holds strings that end an answer.
     guide (Callable[[str], Mapping[str, Any]] | None): What holds an answer to a GBNF grammar; None if nothing does.
@@ -40,7 +41,7 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect(
             "vllm",
             owner="vllm",
-            always={"return_token_ids": True, "add_special_tokens": False},
+            always={"return_token_ids": True, "add_special_tokens": False, "repetition_penalty": 1.0},
             stop_pieces=True,
             guide=lambda grammar: {"structured_outputs": {"grammar": grammar}},
             keeps_prefixes=True,
@@ -48,7 +49,7 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect(
             "sglang",
             owner="sglang",
-            always={"return_token_ids": True},
+            always={"return_token_ids": True, "repetition_penalty": 1.0},
             stop_pieces=True,
             guide=lambda grammar: {"ebnf": grammar},
             keeps_prefixes=True,
@@ -96,7 +97,8 @@ class Completion(NamedTuple):
     n_prompt (int | None): Pieces of the prompt, as the server counts them.
     n_cached (int): Those of them that it had computed before.
     n_pieces (int): Pieces of the answer.
-    n_untold (int): Those of them that are not among `units`: llama.cpp leaves out what is only a part of a character.
+    n_untold (int): Those of them that are not among `units`: llama.cpp tells a character of several pieces as its last
+        one.
     """
 
     text: str
@@ -136,12 +138,19 @@ def read_completion(told: Any) -> Completion:
 
 
 def _untold(choice: Mapping[str, Any], n_pieces: int) -> int:
-    """How many pieces of an answer in llama.cpp's form are not told: what they spell stands in the text only."""
+    """How many pieces of an answer in llama.cpp's form are not told.
+
+    Of a character of several pieces the last one is told, with all that they spell. An answer of ASCII may have more
+    pieces than are told, too: those that ended it.
+    """
     content = (choice.get("logprobs") or {}).get("content")
     if not isinstance(content, list):
         return 0
     told = b"".join(bytes(one.get("bytes") or one["token"].encode()) for one in content)
-    return 0 if told == choice["text"].encode() else max(1, n_pieces - len(content))
+    n_missing = n_pieces - len(content)
+    if told != choice["text"].encode():
+        return max(1, n_missing)
+    return 0 if told.isascii() else max(0, n_missing)
 
 
 def _units(choice: Mapping[str, Any]) -> tuple[Unit, ...] | None:

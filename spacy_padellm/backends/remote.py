@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 
 from spacy_padellm.backends.answers import read_answer
 from spacy_padellm.backends.dialects import Completion
-from spacy_padellm.backends.grammar import strings_grammar
+from spacy_padellm.backends.grammar import spelled, strings_grammar
 from spacy_padellm.backends.local import Text
 from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.engine.counters import Counters, StreamLog
@@ -84,6 +85,7 @@ class _Reading:
         self.n_running = 0
         self._model, self._terms = model, model.terms
         self._scheme, self._text, self._decoding = scheme, text, decoding
+        self._borders = spelled(text.string, text.borders)
         self._grammar: str | None = None
         self._first_is_answered = False
         trunk = sum(model.pieces.encode(scheme.trunk(text.string)), start=model.pieces.start)
@@ -162,11 +164,11 @@ class _Reading:
 
     def _is_guided(self, branch: Branch) -> bool:
         able = self._decoding.constrain and self._terms.dialect.guide is not None
-        return branch.copies and able and bool(self._text.borders)
+        return branch.copies and able and bool(self._borders)
 
     def _strings(self) -> str:
         if self._grammar is None:
-            string, borders = self._text.string, self._text.borders
+            string, borders = self._text.string, self._borders
             start, end = borders[0]
             first, *_ = self._model.pieces.question(string[start:end])
             name = self._model.pieces.tokenizer.convert_ids_to_tokens(first)
@@ -212,7 +214,8 @@ class _Stream:
         self._counters = counters
         self._in_flight = in_flight
         self._server = model.server
-        self._server.begin()
+        # This stream's own: others may ask the same server at the same time.
+        self._left = threading.Event()
         self._pool = ThreadPoolExecutor(model.access.concurrency, thread_name_prefix="padellm-server")
         self._readings: dict[int, _Reading] = {}
         self._running: dict[Future[Completion], tuple[_Reading, _Question, int]] = {}
@@ -240,7 +243,7 @@ class _Stream:
                 return
 
     def close(self) -> None:
-        self._server.leave()
+        self._left.set()
         self._pool.shutdown(cancel_futures=True)
         if self._n_cut_otherwise:
             told = Warnings.W082.format(count=self._n_cut_otherwise, total=self._n_asked)
@@ -273,7 +276,7 @@ class _Stream:
         for reading in self._readings.values():
             while reading.may_ask and len(self._running) < self._model.access.concurrency:
                 question, body = reading.next()
-                future = self._pool.submit(self._server.complete, body)
+                future = self._pool.submit(self._server.complete, body, self._left)
                 self._running[future] = (reading, question, len(question.prompt))
 
     def _take(self, future: Future[Completion]) -> Iterator[Outcome]:

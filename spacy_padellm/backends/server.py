@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -20,6 +21,11 @@ LOGGER = logging.getLogger(__name__)
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 """What a server answers that may answer otherwise in a moment."""
+
+_NOT_THERE = (404, 405)
+"""What a server answers at an address that it does not have."""
+
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 _SHOWN = 200
 """Characters of a server's own message that are shown."""
@@ -58,6 +64,14 @@ class _Passing(Exception):
         self.wait = wait
 
 
+class Refused(ValueError):
+    """A request that a server does not take (P079), with the status of its answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def load_packages() -> tuple[ModuleType, ModuleType]:
     """httpx and tenacity.
 
@@ -82,20 +96,26 @@ class Server:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._httpx, self._tenacity = load_packages()
-        self._left = threading.Event()
         self._process = os.getpid()
+
+    @cached_property
+    def _key(self) -> str:
+        """The key, empty for none."""
+        name = self.access.api_key_env
+        if name is None:
+            return ""
+        key = os.environ.get(name, "").strip()
+        if not _KEY.fullmatch(key):
+            # What httpx says of a header that it cannot send has the key in it.
+            problem = "holds blanks or other characters that no key has" if key else "is not set"
+            raise ValueError(Errors.P076.format(name=name, problem=problem))
+        return key
 
     @cached_property
     def _client(self) -> Any:
         access, httpx = self.access, self._httpx
-        headers = {}
-        if access.api_key_env is not None:
-            key = os.environ.get(access.api_key_env, "")
-            if not key:
-                raise ValueError(Errors.P076.format(name=access.api_key_env))
-            headers["Authorization"] = f"Bearer {key}"
         client = httpx.Client(
-            headers=headers,
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=httpx.Timeout(access.timeout, connect=access.connect_timeout),
             limits=httpx.Limits(max_connections=access.concurrency, max_keepalive_connections=access.concurrency),
         )
@@ -110,40 +130,45 @@ class Server:
     def models(self) -> list[dict[str, Any]]:
         """The models it has; none if it does not say.
 
-        RAISES (ValueError): P072 if it cannot be reached; P076 without the key; P079 if it refuses.
+        RAISES (ValueError): P072 if it cannot be reached, or has nothing at that address; P076 without the key; P079 if
+            it refuses.
         """
         try:
             told = self._request("GET", "/models", read=lambda told: told)
         except _Passing as error:
             raise ValueError(Errors.P072.format(url=self.access.base_url, reason=error)) from error
+        except Refused as error:
+            if error.status not in _NOT_THERE:
+                raise
+            raise ValueError(Errors.P072.format(url=self.access.base_url, reason=error)) from error
         found = told.get("data") if isinstance(told, dict) else None
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
-    def complete(self, body: Mapping[str, Any]) -> Completion:
+    def complete(self, body: Mapping[str, Any], left: threading.Event | None = None) -> Completion:
         """One completion.
 
+        left (threading.Event | None): Once it is set nobody waits for the answer, and no failed request is made again.
         RAISES (ValueError): P073 if it did not come in all attempts; P076 without the key; P079 if it was refused.
         """
         try:
-            found: Completion = self._request("POST", "/completions", body, read=read_completion)
+            found: Completion = self._request("POST", "/completions", body, read=read_completion, left=left)
             return found
         except _Passing as error:
             raise ValueError(
                 Errors.P073.format(url=self.access.base_url, attempts=self.access.attempts, reason=error)
             ) from error
 
-    def leave(self) -> None:
-        """Nobody waits for answers any more: no failed request is made again."""
-        self._left.set()
-
-    def begin(self) -> None:
-        self._left.clear()
-
     def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, read: Callable[[Any], Any]
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        read: Callable[[Any], Any],
+        left: threading.Event | None = None,
     ) -> Any:
         """What stands in an answer, after as many attempts as may be made."""
-        tenacity, access = self._tenacity, self.access
+        tenacity, access, left = self._tenacity, self.access, left or threading.Event()
         backing_off = tenacity.wait_random_exponential(multiplier=0.25, max=access.longest_wait)
 
         def wait(state: Any) -> float:
@@ -152,9 +177,9 @@ class Server:
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(access.attempts) | tenacity.stop_when_event_set(self._left),
+            stop=tenacity.stop_after_attempt(access.attempts) | tenacity.stop_when_event_set(left),
             wait=wait,
-            sleep=tenacity.sleep_using_event(self._left),
+            sleep=tenacity.sleep_using_event(left),
             before_sleep=tenacity.before_sleep_log(LOGGER, logging.WARNING),
             reraise=True,
         )
@@ -164,14 +189,14 @@ class Server:
         httpx, url = self._httpx, self.access.base_url.rstrip("/") + path
         try:
             response = self._client.request(method, url, json=None if body is None else dict(body))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Passing(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         if response.status_code in _PASSING:
-            reason = f"status {response.status_code}: {_message(response.text)}"
+            reason = f"status {response.status_code}: {self._message(response.text)}"
             raise _Passing(reason, _retry_after(response.headers, self.access.longest_wait))
         if response.status_code != 200:
-            told = _message(response.text)
-            raise ValueError(Errors.P079.format(url=url, status=response.status_code, told=told))
+            told = self._message(response.text)
+            raise Refused(response.status_code, Errors.P079.format(url=url, status=response.status_code, told=told))
         try:
             return read(response.json())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -179,16 +204,15 @@ class Server:
         except ValueError as error:
             raise _Passing(str(error)) from error
 
-
-def _message(text: str) -> str:
-    """What a server says of a failure, without its frame where it has a known one."""
-    try:
-        told = json.loads(text)
-        inner = told.get("error", told)
-        text = str(inner.get("message", inner)) if isinstance(inner, dict) else str(inner)
-    except (ValueError, AttributeError):
-        pass
-    return text[:_SHOWN]
+    def _message(self, text: str) -> str:
+        """What a server says of a failure, without its frame where it has a known one, and without the key."""
+        try:
+            told = json.loads(text)
+            inner = told.get("error", told)
+            text = str(inner.get("message", inner)) if isinstance(inner, dict) else str(inner)
+        except (ValueError, AttributeError):
+            pass
+        return (text.replace(self._key, "***") if self._key else text)[:_SHOWN]
 
 
 def _retry_after(headers: Mapping[str, str], longest: float) -> float | None:

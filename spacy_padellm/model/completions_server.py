@@ -70,8 +70,6 @@ def build_completions_server_v1(
     if server != "auto" and server not in DIALECTS:
         expected = '"auto" or ' + " or ".join(f'"{one}"' for one in DIALECTS)
         raise ValueError(Errors.P001.format(name="server", expected=expected, got=server))
-    if not base_url.startswith(("http://", "https://")):
-        raise ValueError(Errors.P001.format(name="base_url", expected="http://... or https://...", got=base_url))
     check_whole("concurrency", concurrency)
     check_whole("attempts", attempts)
     for setting, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
@@ -81,12 +79,29 @@ def build_completions_server_v1(
         check_whole("max_positions", max_positions)
     if chat is not None and not isinstance(chat, ChatTemplate):
         raise ValueError(Errors.P001.format(name="chat", expected='a block "spacy-padellm.ChatTemplate.v1"', got=chat))
-    load_packages()
+    _check_address(base_url)
     access = Access(base_url, api_key_env, concurrency, timeout, connect_timeout, attempts, longest_wait)
     reference = Reference(name, revision, trust_remote_code)
     source = ServedSource(reference, access, served_name, server, max_positions, chat)
     attrs = {"dropout_rate": 0.0, "max_row": 1}
     return Model("padellm_served_lm", forward, init=init, shims=[ServedShim(source)], attrs=attrs)
+
+
+def _check_address(base_url: str) -> None:
+    """RAISES (ValueError): P001 for what is no address, or has more in it than one; P070 without httpx."""
+    httpx, _ = load_packages()
+    expected, got = "http://HOST... or https://HOST...", base_url
+    try:
+        found = httpx.URL(base_url)
+        is_address = found.scheme in ("http", "https") and bool(found.host)
+        if found.userinfo or found.query or found.fragment:
+            # A message is no place for a password, and neither is a config.
+            expected += ", without a password and without '?' ('api_key_env' names the key)"
+            is_address, got = False, "one with such parts"
+    except httpx.InvalidURL as error:
+        is_address, got = False, f"{base_url!r} ({error})"
+    if not is_address:
+        raise ValueError(Errors.P001.format(name="base_url", expected=expected, got=got))
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ def _add_answers(app: FastAPI, annotator: Annotator, figures: Figures, limits: L
         422: {"model": FailedBody, "description": "Not a request, or a text that the pipeline cannot be asked about"},
         429: {"model": FailedBody, "description": "Too many texts are waiting"},
         500: {"model": FailedBody, "description": "A component failed at this text"},
+        502: {"model": FailedBody, "description": "The server that holds a pipe's model does not answer as it should"},
         503: {"model": FailedBody, "description": "The service is shutting down"},
         504: {"model": FailedBody, "description": "The answer took too long"},
     }

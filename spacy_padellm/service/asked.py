@@ -112,6 +112,10 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
         going.cancel()
 
 
+_ELSEWHERE = ("P072", "P073", "P075", "P076", "P079")
+"""What is wrong with a server that is asked in place of a model here."""
+
+
 def told(error: BaseException) -> ErrorBody:
     """What is told of an error: its code, or the name of its type where it has none."""
     said = str(error)
@@ -120,7 +124,10 @@ def told(error: BaseException) -> ErrorBody:
 
 
 def blame(error: ErrorBody) -> int:
-    """The status for a text that has no answer: it is the client's fault if we have a code for it."""
+    """The status for a text that has no answer: the client is to blame if we have a code for it, or the server that
+    holds a pipe's model."""
+    if error.code in _ELSEWHERE:
+        return 502
     return 422 if re.fullmatch(r"P\d+", error.code) else 500
 
 

@@ -60,6 +60,9 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "strings.json")
 _PLACES = ("base_model_name_or_path", "name_or_path", "_name_or_path")
 """Where peft and transformers write what they loaded a model from."""
 
+_PLACE_ENDS = ("path", "file", "dir", "folder", "adapter")
+"""How the names of settings end that name a file or folder, be it there or not."""
+
 
 def pipes_of(nlp: Language, shape: Shape) -> list[PaDeLLMNER]:
     """The padellm_ner pipes that a push holds.
@@ -155,7 +158,9 @@ def _bared(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [_bared(one) for one in value]
     # A label may well look like a path: "/person/artist".
-    is_place = isinstance(value, str) and os.path.isabs(value) and (key in _PLACES or os.path.exists(value))
+    if not isinstance(value, str) or not os.path.isabs(value):
+        return value
+    is_place = key in _PLACES or key.endswith(_PLACE_ENDS) or os.path.exists(value)
     return Path(value).name if is_place else value
 
 

@@ -106,6 +106,21 @@ def test_pieces_that_llama_cpp_leaves_out():
     assert read_completion(vllm(pieces, numbers)).n_untold == 0
 
 
+def test_a_character_that_llama_cpp_tells_as_its_last_piece():
+    pieces = pieces_of("gpt2")
+    first, *others = pieces.question("a🦈")
+    assert len(others) > 1
+    told = llama_cpp(pieces, [first, others[-1], pieces.end])
+    told["choices"][0]["text"] = pieces.tokenizer.decode([first, *others])
+    told["choices"][0]["logprobs"]["content"][1].update(token="🦈", bytes=[*"🦈".encode()])
+    told["usage"]["completion_tokens"] = len(others) + 2
+    completion = read_completion(told)
+    assert completion.n_untold == len(others) - 1
+    answer, numbers = read_answer(completion, MENTION, pieces)
+    assert (answer.text, numbers) == ("a🦈", (first, *others))
+    assert answer.probability == pytest.approx(math.exp(-0.2))
+
+
 def test_an_answer_that_is_full_or_empty():
     pieces = pieces_of("gpt2")
     numbers = [*pieces.question("12")]

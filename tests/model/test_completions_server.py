@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,13 +20,18 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from benchmarks.serving import llama_cpp, transformers_serve
+from spacy_padellm.backends.local import Text
+from spacy_padellm.backends.remote import stream_remote
 from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.backends.server import Access, Server
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
+from spacy_padellm.engine.counters import Counters
+from spacy_padellm.engine.decoder import Decoding
 from spacy_padellm.metrics.calibration import Calibration
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.model.gguf import FILE, write_gguf
 from spacy_padellm.pipeline.export import export_merged, export_served
+from spacy_padellm.types import Branch
 from tests.pipeline.makers import TEXTS, annotations, blank, block, entities, examples, ours, spans, train
 from tests.servers import (
     StandIn,
@@ -33,6 +39,7 @@ from tests.servers import (
     cut_short,
     gone,
     no_completion,
+    no_gzip,
     no_json,
     slow,
     status,
@@ -127,6 +134,7 @@ def test_a_stand_in_finds_the_same(owner: str, merged: Path, local: Language, st
     _, first, *_ = stand_in.seen
     pieces = shim_of(ours(nlp).model).backend.pieces
     assert isinstance(first["prompt"], list) and first["temperature"] == 0
+    assert first["repetition_penalty"] == 1.0
     assert first["stop_token_ids"] == [pieces.end, pieces.question("\n<mention 1>")[0]]
     guided = [one for one in stand_in.seen if "ebnf" in one or "structured_outputs" in one]
     assert guided and all(("ebnf" in one) == (owner == "sglang") for one in guided)
@@ -190,6 +198,21 @@ def test_mentions_are_held_to_the_text(merged: Path):
             docs = [*nlp.pipe(texts)]
             lost[constrain] = sum(len(doc.spans["sc"].attrs["unplaced"]) for doc in docs)
         assert lost[True] == 0 < lost[False]
+
+
+def test_characters_of_several_pieces_and_nul(merged: Path):
+    """Whatever a model would rather say, it answers with a string of the text, and that is read as it was written."""
+    mention = Branch("\n<mention 1>", "movie", 1, copies=True)
+    scheme: Any = SimpleNamespace(trunk=lambda text: [text], ask=lambda *_: [mention], follow=lambda *_: [])
+    strings = ["🦈🎬", "泰坦尼克号", "Jaws\0 Paris in\0", "\0"]
+    texts = [Text(one, [found.span() for found in re.finditer(r"\S+", one)]) for one in strings]
+    with llama_cpp(merged.parent / FILE) as url:
+        model = shim_of(ours(served(merged, url)).model).backend
+        asked = stream_remote(model, scheme, {}, texts, decoding=Decoding(), counters=Counters(), in_flight=1)
+        with pytest.warns(UserWarning, match="W083"):
+            answers = [answered[0].answer.text for _, answered in asked if isinstance(answered, list)]
+    assert answers[:3] == ["🦈🎬", "泰坦尼克号", "Paris"]
+    assert len(answers) == 4
 
 
 # Labels, windows and streams
@@ -257,21 +280,42 @@ def test_documents_that_come_as_others_are_on_their_way(merged: Path, local: Lan
     assert told == {text: (spans(local(text)), None) for text in TEXTS}
 
 
-def test_a_stream_that_is_left(merged: Path, stand_in: StandIn):
+def test_a_stream_that_is_left(
+    merged: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     """Nobody waits for further attempts of a request that nobody waits for."""
     nlp = served(merged, stand_in.url, attempts=1000, longest_wait=60.0, concurrency=2)
     nlp("nothing here")
-    stand_in.always = status(503, Retry_After="60")
-    stand_in.faults.extend([None, None])
-    stream = ours(nlp).serve(map(nlp.make_doc, ["nothing here", *TEXTS]), batch_size=1)
+    monkeypatch.setattr(StandIn, "begin", _failing_for("Boston", status(503, Retry_After="60")))
+    stream = ours(nlp).serve(map(nlp.make_doc, ["nothing here", "Is it on in Boston?"]), batch_size=2)
     assert next(stream)[1] is None
     begun = time.monotonic()
-    threading.Timer(1.0, shim_of(ours(nlp).model).backend.server.leave).start()
-    assert "P073" in str(next(stream)[1])
+    while not caplog.records and time.monotonic() - begun < 30:
+        time.sleep(0.01)
     stream.close()
     assert time.monotonic() - begun < 30
-    stand_in.always = None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("padellm-server")]
     assert nlp("nothing here").has_annotation("ENT_IOB")
+
+
+def test_a_stream_that_ends_ends_no_other(merged: Path, stand_in: StandIn):
+    nlp = served(merged, stand_in.url)
+    ends, goes_on = (ours(nlp).pipe(map(nlp.make_doc, texts), batch_size=1) for texts in (TEXTS[:1], TEXTS[:2]))
+    next(goes_on)
+    assert len([*ends]) == 1
+    stand_in.faults.append(status(503))
+    assert len([*goes_on]) == 1
+
+
+def _failing_for(word: str, fault: Any) -> Any:
+    """A stand-in's `begin` that answers requests about texts with a word by a fault."""
+    begin = StandIn.begin
+
+    def chosen(self: StandIn, body: dict[str, Any], headers: dict[str, str]) -> Any:
+        found = begin(self, body, headers)
+        return fault if _holds(self, body, word) else found
+
+    return chosen
 
 
 # Saving
@@ -329,14 +373,37 @@ def test_the_key_is_the_variable_s(merged: Path, stand_in: StandIn, monkeypatch:
     assert {one["authorization"] for one in stand_in.headers} == {"Bearer secret"}
     assert "secret" not in nlp.config.to_str()
     monkeypatch.delenv("TINY_KEY")
-    with pytest.raises(ValueError, match=r"P076.*TINY_KEY"):
+    with pytest.raises(ValueError, match=r"P076.*TINY_KEY.*not set"):
         served(merged, stand_in.url, api_key_env="TINY_KEY")("nothing here")
+
+
+def test_the_key_is_not_told(
+    merged: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("TINY_KEY", "secret\n")
+    nlp = served(merged, stand_in.url, api_key_env="TINY_KEY", attempts=2)
+    nlp("nothing here")
+    assert {one["authorization"] for one in stand_in.headers} == {"Bearer secret"}
+    for code in (503, 401):
+        stand_in.always = status(code, told="no such key: secret")
+        with pytest.raises(ValueError, match=r"P07[39].*no such key: \*\*\*"):
+            nlp("nothing here")
+    for key in ("sec ret", "sec\nret", "schlüssel"):
+        monkeypatch.setenv("TINY_KEY", key)
+        with pytest.raises(ValueError, match=r"P076.*TINY_KEY.*holds") as told:
+            served(merged, stand_in.url, api_key_env="TINY_KEY")("nothing here")
+        assert key not in str(told.value)
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"base_url": "127.0.0.1"}, "base_url"),
+        ({"base_url": "http://"}, "base_url"),
+        ({"base_url": "http://127.0.0.1:x/v1"}, "base_url.*Invalid port"),
+        ({"base_url": "http://127.0.0.1:9/v1?api-key=secret"}, "base_url.*api_key_env.*got 'one with"),
+        ({"base_url": "http://ada:secret@127.0.0.1:9/v1"}, "base_url.*api_key_env.*got 'one with"),
         ({"concurrency": 0}, "concurrency"),
         ({"attempts": 0}, "attempts"),
         ({"timeout": 0}, "timeout"),
@@ -371,8 +438,18 @@ def test_further_answers_need_the_model_here_p077(merged: Path, stand_in: StandI
 
 @pytest.mark.parametrize(
     "fault",
-    [gone, cut_short, no_json, no_completion, status(429, Retry_After="0"), status(500), status(503), slow(4.0)],
-    ids=["gone", "cut", "no JSON", "no completion", "429", "500", "503", "slow"],
+    [
+        gone,
+        cut_short,
+        no_gzip,
+        no_json,
+        no_completion,
+        status(429, Retry_After="0"),
+        status(500),
+        status(503),
+        slow(4.0),
+    ],
+    ids=["gone", "cut", "gzip", "no JSON", "no completion", "429", "500", "503", "slow"],
 )
 def test_what_passes_is_asked_again(fault: Any, merged: Path, local: Language, stand_in: StandIn):
     """Two failures in the middle: nothing is lost, nothing is there twice, nothing is told but by the log."""
@@ -400,20 +477,14 @@ def test_what_passes_is_asked_again(fault: Any, merged: Path, local: Language, s
     ids=["gone", "cut", "no JSON", "no completion", "429", "500", "slow", "400", "401", "other model"],
 )
 def test_what_does_not_pass_goes_to_the_error_handler(
-    fault: Any, code: str, merged: Path, local: Language, stand_in: StandIn
+    fault: Any, code: str, merged: Path, local: Language, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ):
     """The texts of one label's question fail, the others are as ever."""
     nlp = served(merged, stand_in.url, timeout=2.0, attempts=2, concurrency=1)
     failed: list[tuple[str, str]] = []
     ours(nlp).set_error_handler(lambda name, pipe, docs, error: failed.extend((doc.text, str(error)) for doc in docs))
     nlp("nothing here")
-    refusing = StandIn.begin
-
-    def begin(self: StandIn, body: dict[str, Any], headers: dict[str, str]) -> Any:
-        refusing(self, body, headers)
-        return fault if _holds(self, body, "Boston") else None
-
-    stand_in.begin = begin.__get__(stand_in)  # type: ignore[method-assign]
+    monkeypatch.setattr(StandIn, "begin", _failing_for("Boston", fault))
     docs = [*nlp.pipe(TEXTS)]
     assert [doc.text for doc in docs] == TEXTS[1:]
     assert [spans(doc) for doc in docs] == [spans(local(text)) for text in TEXTS[1:]]
@@ -467,6 +538,11 @@ def test_nobody_there_p072(merged: Path):
     failed: list[Any] = []
     ours(nlp).set_error_handler(lambda name, pipe, docs, error: failed.extend(docs))
     assert [*nlp.pipe(TEXTS)] == [] and len(failed) == len(TEXTS)
+
+
+def test_an_address_without_models_p072(merged: Path, stand_in: StandIn):
+    with pytest.raises(ValueError, match=r"P072.*P079.*404.*'base_url' ends before"):
+        served(merged, stand_in.url.removesuffix("/v1"))("nothing here")
 
 
 def test_which_model_p072(merged: Path, stand_in: StandIn):

@@ -15,6 +15,7 @@ import pytest
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from spacy_padellm.pipeline.component import PaDeLLMNER
 from spacy_padellm.service.limits import Limits
 from tests.pipeline.makers import TEXTS, ours
 from tests.service.conftest import Running
@@ -98,6 +99,16 @@ def test_what_could_not_be_read_is_told(serve: Callable[..., Running], pipeline:
     assert told["unreadable"] == {"padellm_ner": [["city", "2"]]}
     assert [one["text"] for one in told["spans"]] == ["Jaws"]
     assert serve().annotate(text="Paris Paris and Jaws").json()["unreadable"] == {"padellm_ner": []}
+
+
+@pytest.mark.parametrize(("code", "expected"), [("P073", 502), ("P079", 502), ("P023", 422)])
+def test_who_is_to_blame(serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, code: str, expected: int):
+    def broken(*args: object, **how: object) -> None:
+        raise ValueError(f"[{code}] The server said no.")
+
+    monkeypatch.setattr(PaDeLLMNER, "set_annotations", broken)
+    found = serve().annotate(text="Paris")
+    assert (found.status_code, found.json()["error"]["code"]) == (expected, code)
 
 
 @pytest.mark.parametrize(

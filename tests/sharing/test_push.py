@@ -124,6 +124,9 @@ def test_a_base_model_of_a_folder_is_no_help_to_others_p068(hub: Hub, model: Pat
     nlp = blank({"@architectures": "spacy-padellm.CausalLM.v1", "name": str(base), "device": "cpu", "lora": lora})
     nlp.initialize(lambda: examples(nlp, KNOWN))
     nlp.config["paths"]["train"] = "/home/ada/secret/train.spacy"
+    logger = {"@loggers": "spacy.ConsoleLogger.v3", "output_file": "/home/ada/secret/log.jsonl"}
+    nlp.config["training"]["logger"] = logger
+    nlp.config["corpora"]["dev"] = {"@readers": "spacy.Corpus.v1", "path": "/home/ada/secret/dev.spacy"}
     nlp.to_disk(tmp_path / "adapted")
     for form in ("--adapter", "--as-is"):
         refused(push(tmp_path / "adapted", form), rf"\[P068\] The pipe 'padellm_ner'.*{base.name}.*--base-model")
