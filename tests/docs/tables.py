@@ -63,7 +63,16 @@ PARSED = {
 }
 """Commands, by a regular expression, whose arguments are parsed by the program itself, which is then stopped."""
 
+_SERVER = "another project's server, which a test environment does not have, or waits for requests; tests start some"
+
 UNRUN = (
+    Unrun("docs/servers.md", "vllm serve", _SERVER),
+    Unrun("docs/servers.md", "python -m sglang.launch_server", _SERVER),
+    Unrun("docs/servers.md", "llama-server", _SERVER),
+    Unrun("docs/servers.md", "transformers serve", _SERVER),
+    Unrun(
+        "docs/servers.md", 'import spacy\n\nnlp = spacy.load("served")\nfor doc', "asks the server that is not there"
+    ),
     Unrun(
         "docs/benchmarks.md",
         "for P in English Compact; do",
