@@ -56,9 +56,12 @@ test-stack-a: $(A)/.ready
 	@echo "== the suite on stack A: spacy-transformers and the transformers release it allows"
 	OMP_NUM_THREADS=1 $(A)/$(PYTEST) -m "not gpu and not external" $(PYTEST_ARGS)
 
-# What knows no transformers is tested on stack A alone: pages, words, files, the service and the cluster.
-A_ALONE := tests/docs tests/service tests/cluster tests/data tests/metrics tests/spans tests/prompts \
-	tests/cli/test_annotate.py tests/cli/test_convert.py tests/cli/test_evaluate.py tests/cli/test_progress.py
+# What knows no transformers is tested on stack A alone (pages, words, files, the service, the cluster), and so is what
+# spends minutes in processes of its own (one test of it, experts in float64, does not run with transformers 5).
+A_ALONE := tests/docs tests/service tests/cluster tests/data tests/metrics tests/spans tests/prompts tests/benchmarks \
+	tests/cli/test_annotate.py tests/cli/test_convert.py tests/cli/test_evaluate.py tests/cli/test_progress.py \
+	tests/cli/test_train_together.py tests/training/test_devices.py tests/training/test_sharding.py \
+	tests/pipeline/test_command_line.py
 
 test-stack-b: $(B)/.ready
 	@echo "== what rests on transformers, on stack B: transformers 5, no spacy-transformers"

@@ -86,6 +86,8 @@ def compare(here: Sequence[Doc], there: Sequence[Doc], key: str) -> dict[str, An
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     nlp = spacy.load(arguments.model)
     name = arguments.pipe or next(name for name, pipe in nlp.pipeline if isinstance(pipe, PaDeLLMNER))
+    if arguments.free:
+        nlp = spacy.load(arguments.model, config={f"components.{name}.constrain": False})
     pipe: Any = nlp.get_pipe(name)
     texts = [doc.text for doc in read_docs(arguments.docs, nlp.vocab)][: arguments.limit or None]
     key = pipe.options.spans_key
@@ -111,7 +113,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         dialect = terms.model.shims[0].backend.terms.dialect.name
     n_spans = sum(len(doc.spans[key]) for doc in here)
     rows = [_row(at_once, costs, told[0], found.get(at_once)) for at_once, costs in told.items()]
-    settings = {"rounds": arguments.rounds, "batch_size": arguments.batch_size, "threads": arguments.threads}
+    settings = {
+        "free": arguments.free,
+        "rounds": arguments.rounds,
+        "batch_size": arguments.batch_size,
+        "threads": arguments.threads,
+    }
     files = {"model": Path(arguments.model).name, "docs": arguments.docs.name, "dialect": dialect}
     return {**files, "texts": len(texts), "spans": n_spans, **settings, "rows": rows, **surroundings()}
 
@@ -157,6 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--context", type=int, default=0, help="of llama.cpp: positions in all; 512 for each slot")
     parser.add_argument("--threads", type=whole, default=1, help="of the server that is started")
     parser.add_argument("--batch-size", type=whole, default=64)
+    parser.add_argument("--free", action="store_true", help="mentions are not held to the text, here and there")
     parser.add_argument("--rounds", type=whole, default=3)
     parser.add_argument("--output", type=Path, help="JSON file to write; a table goes beside it")
     arguments = parser.parse_args(argv)

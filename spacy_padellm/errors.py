@@ -298,7 +298,7 @@ class Errors(metaclass=Coded):
         "/completions. See that it runs, that 'base_url' ends before /completions, and that 'served_name' is what it "
         "calls the model."
     )
-    P073 = "The server at {url} gave no answer in {attempts} attempts; the last one: {reason}."
+    P073 = "The server at {url} gave no answer; attempts: {attempts}; the last one: {reason}."
     P074 = "Expected a completion (an object with 'choices' that have a 'text'), got {got}."
     P075 = (
         "The server at {url} has another model than the one that this pipe is for: {problem}. Load the model that was "

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 
-from spacy_padellm.backends.answers import read_answer
 from spacy_padellm.backends.dialects import Completion
-from spacy_padellm.backends.grammar import spelled, strings_grammar
 from spacy_padellm.backends.local import Text
+from spacy_padellm.backends.reading import Question, Reading
 from spacy_padellm.backends.served import ServedModel
+from spacy_padellm.backends.server import NoAnswer
 from spacy_padellm.engine.counters import Counters, StreamLog
 from spacy_padellm.engine.decoder import Decoding
-from spacy_padellm.engine.growth import check_length
 from spacy_padellm.engine.stream import AHEAD, Pause
-from spacy_padellm.errors import Errors, Warnings
-from spacy_padellm.types import Answered, Branch, Course, Scheme, Words
+from spacy_padellm.errors import Warnings
+from spacy_padellm.types import Answered, Scheme, Words
 
 Asked = Text | Exception | Pause | None
 """What a stream is given, as `local.stream_texts` has it."""
@@ -27,153 +24,12 @@ Asked = Text | Exception | Pause | None
 Outcome = tuple[int, list[Answered] | Exception]
 """A text's number, and its answers or what it raised."""
 
+_AWAY = 3
+"""Texts in a row without an answer after which a server counts as away, so that further requests are made once only,
+until one is answered."""
+
 _POLL = 0.02
 """Seconds after which a source that had nothing yet is asked again while requests are on their way."""
-
-_BLANKS = "Ġ▁ "
-"""How vocabularies write a blank at the start of a piece."""
-
-
-@dataclass
-class _Question:
-    """A question on its way.
-
-    branch (Branch): What is asked.
-    prompt (tuple[int, ...]): All its pieces, from the text's first one on.
-    round (int): How many answers it rests on, and one.
-    answered (Answered | None): Once it is answered.
-    opened (list[_Question]): What its answer opened.
-    """
-
-    branch: Branch
-    prompt: tuple[int, ...]
-    round: int = 1
-    answered: Answered | None = None
-    opened: list[_Question] = field(default_factory=list)
-
-    def all(self) -> Iterator[Answered]:
-        """The answer, followed by those it opened."""
-        assert self.answered is not None, "a text is done when all its questions are answered"
-        yield self.answered
-        for question in self.opened:
-            yield from question.all()
-
-
-class _Reading:
-    """A text while it is asked about.
-
-    number (int): The text's number in the stream.
-    model (ServedModel): Who is asked.
-    scheme (Scheme): What is asked.
-    labels (Mapping[str, Words]): What is asked about.
-    text (Text): The text.
-    decoding (Decoding): How answers are decoded.
-    RAISES (ValueError): P023 if the text and a question need more positions than the model has; P077 for a setting
-        that needs the model here.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        model: ServedModel,
-        scheme: Scheme,
-        labels: Mapping[str, Words],
-        text: Text,
-        decoding: Decoding,
-    ) -> None:
-        self.number = number
-        self.n_running = 0
-        self._model, self._terms = model, model.terms
-        self._scheme, self._text, self._decoding = scheme, text, decoding
-        self._borders = spelled(text.string, text.borders)
-        self._grammar: str | None = None
-        self._first_is_answered = False
-        trunk = sum(model.pieces.encode(scheme.trunk(text.string)), start=model.pieces.start)
-        branches = scheme.ask(labels if text.labels is None else text.labels, text.string)
-        self._questions = [self._question(branch, trunk, 1) for branch in branches]
-        self._pending = deque(self._questions)
-
-    @property
-    def is_done(self) -> bool:
-        return not self._pending and not self.n_running
-
-    @property
-    def may_ask(self) -> bool:
-        """Whether a further question may be asked now. Where prefixes are kept, the first question goes alone: what it
-        computes of the text, those behind it need not compute again."""
-        dialect = self._terms.dialect
-        at_once = dialect.at_once if self._first_is_answered or not dialect.keeps_prefixes else 1
-        return bool(self._pending) and (at_once is None or self.n_running < at_once)
-
-    def next(self) -> tuple[_Question, dict[str, object]]:
-        """The next question with its request."""
-        question = self._pending.popleft()
-        self.n_running += 1
-        branch, pieces = question.branch, self._model.pieces
-        stop = pieces.question(branch.closer)[0] if branch.closer else None
-        room = self._terms.max_positions - len(question.prompt)
-        most = branch.limit or (room if self._is_guided(branch) else self._decoding.max_answer)
-        body = self._model.body(self._terms, question.prompt, most=min(most, room), stop=stop)
-        if self._is_guided(branch):
-            guide = self._terms.dialect.guide
-            assert guide is not None, "what is guided has a guide"
-            body |= guide(self._strings())
-        return question, body
-
-    def take(self, question: _Question, completion: Completion) -> None:
-        """Take an answer, and ask what it opens.
-
-        RAISES (ValueError): P023 if what it opens needs more positions than the model has; P075 if another model
-            answered.
-        """
-        self.n_running -= 1
-        self._first_is_answered = True
-        if completion.model != self._terms.answers_as:
-            problem = f"the model '{self._terms.answers_as}' was asked and '{completion.model}' answered"
-            raise ValueError(Errors.P075.format(url=self._model.access.base_url, problem=problem))
-        answer, pieces = read_answer(completion, question.branch, self._model.pieces)
-        if self._decoding.record:
-            answer = answer._replace(course=Course(question.round, question.round))
-        question.answered = Answered(question.branch, answer)
-        follows = self._scheme.follow(question.branch, answer.text)
-        before = (*question.prompt, *pieces)
-        question.opened = [self._question(branch, before, question.round + 1) for branch in follows]
-        # What stands under an answer comes before the next question: its prefix was computed last.
-        self._pending.extendleft(reversed(question.opened))
-
-    def answered(self) -> list[Answered]:
-        return [answered for question in self._questions for answered in question.all()]
-
-    @property
-    def n_rounds(self) -> int:
-        waiting, rounds = [*self._questions], 0
-        while waiting:
-            question = waiting.pop()
-            rounds = max(rounds, question.round)
-            waiting += question.opened
-        return rounds
-
-    def _question(self, branch: Branch, before: tuple[int, ...], number: int) -> _Question:
-        if branch.further:
-            what = "further answers ('second_look', 'mention_choices')"
-            raise ValueError(Errors.P077.format(url=self._model.access.base_url, what=what, instead="set both to 0"))
-        prompt = (*before, *self._model.pieces.ask(branch))
-        # The answer has a piece, too.
-        check_length(len(prompt) + 1, self._terms.max_positions, self._text.string)
-        return _Question(branch, prompt, number)
-
-    def _is_guided(self, branch: Branch) -> bool:
-        able = self._decoding.constrain and self._terms.dialect.guide is not None
-        return branch.copies and able and bool(self._borders)
-
-    def _strings(self) -> str:
-        if self._grammar is None:
-            string, borders = self._text.string, self._borders
-            start, end = borders[0]
-            first, *_ = self._model.pieces.question(string[start:end])
-            name = self._model.pieces.tokenizer.convert_ids_to_tokens(first)
-            self._grammar = strings_grammar(string, borders, blank=name[:1] in _BLANKS)
-        return self._grammar
 
 
 def stream_remote(
@@ -217,9 +73,10 @@ class _Stream:
         # This stream's own: others may ask the same server at the same time.
         self._left = threading.Event()
         self._pool = ThreadPoolExecutor(model.access.concurrency, thread_name_prefix="padellm-server")
-        self._readings: dict[int, _Reading] = {}
-        self._running: dict[Future[Completion], tuple[_Reading, _Question, int]] = {}
+        self._readings: dict[int, Reading] = {}
+        self._running: dict[Future[Completion], tuple[Reading, Question, int]] = {}
         self._taken = 0
+        self._n_unanswered = 0
         self._n_asked = self._n_cut_otherwise = self._n_pieces = self._n_untold = 0
 
     def run(self, source: Iterator[Asked]) -> Iterator[Outcome]:
@@ -244,7 +101,8 @@ class _Stream:
 
     def close(self) -> None:
         self._left.set()
-        self._pool.shutdown(cancel_futures=True)
+        # What is under way may take as long as a timeout: nobody waits for it.
+        self._pool.shutdown(wait=False, cancel_futures=True)
         if self._n_cut_otherwise:
             told = Warnings.W082.format(count=self._n_cut_otherwise, total=self._n_asked)
             warnings.warn(told, stacklevel=4)
@@ -262,7 +120,7 @@ class _Stream:
             yield number, text or []
             return
         try:
-            reading = _Reading(number, self._model, self._scheme, self._labels, text, self._decoding)
+            reading = Reading(number, self._model, self._scheme, self._labels, text, self._decoding)
         except Exception as error:
             yield number, error
             return
@@ -276,7 +134,9 @@ class _Stream:
         for reading in self._readings.values():
             while reading.may_ask and len(self._running) < self._model.access.concurrency:
                 question, body = reading.next()
-                future = self._pool.submit(self._server.complete, body, self._left)
+                # Of a server that is away, asking every text's questions over and over would take days.
+                attempts = 1 if self._n_unanswered >= _AWAY else None
+                future = self._pool.submit(self._server.complete, body, self._left, attempts)
                 self._running[future] = (reading, question, len(question.prompt))
 
     def _take(self, future: Future[Completion]) -> Iterator[Outcome]:
@@ -285,9 +145,11 @@ class _Stream:
             return  # it failed, and this was still under way
         try:
             completion = future.result()
+            self._n_unanswered = 0
             self._count(completion, n_prompt)
             reading.take(question, completion)
         except Exception as error:
+            self._n_unanswered += isinstance(error, NoAnswer)
             del self._readings[reading.number]
             yield reading.number, error
             return

@@ -62,6 +62,11 @@ class _Passing(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+        self.attempt = 1
+
+
+class NoAnswer(ValueError):
+    """P073: a request was not answered in all attempts."""
 
 
 class Refused(ValueError):
@@ -144,19 +149,23 @@ class Server:
         found = told.get("data") if isinstance(told, dict) else None
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
-    def complete(self, body: Mapping[str, Any], left: threading.Event | None = None) -> Completion:
+    def complete(
+        self, body: Mapping[str, Any], left: threading.Event | None = None, attempts: int | None = None
+    ) -> Completion:
         """One completion.
 
         left (threading.Event | None): Once it is set nobody waits for the answer, and no failed request is made again.
+        attempts (int | None): How often it is asked for at most; None for as often as `access` says.
         RAISES (ValueError): P073 if it did not come in all attempts; P076 without the key; P079 if it was refused.
         """
         try:
-            found: Completion = self._request("POST", "/completions", body, read=read_completion, left=left)
+            found: Completion = self._request(
+                "POST", "/completions", body, read=read_completion, left=left, attempts=attempts
+            )
             return found
         except _Passing as error:
-            raise ValueError(
-                Errors.P073.format(url=self.access.base_url, attempts=self.access.attempts, reason=error)
-            ) from error
+            told = Errors.P073.format(url=self.access.base_url, attempts=error.attempt, reason=error)
+            raise NoAnswer(told) from error
 
     def _request(
         self,
@@ -166,24 +175,30 @@ class Server:
         *,
         read: Callable[[Any], Any],
         left: threading.Event | None = None,
+        attempts: int | None = None,
     ) -> Any:
         """What stands in an answer, after as many attempts as may be made."""
         tenacity, access, left = self._tenacity, self.access, left or threading.Event()
+        most = attempts or access.attempts
         backing_off = tenacity.wait_random_exponential(multiplier=0.25, max=access.longest_wait)
 
         def wait(state: Any) -> float:
             failure = state.outcome.exception()
             return float(backing_off(state) if failure.wait is None else failure.wait)
 
-        attempts = tenacity.Retrying(
+        def ended(state: Any) -> bool:
+            state.outcome.exception().attempt = state.attempt_number
+            return bool(state.attempt_number >= most or left.is_set())
+
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(access.attempts) | tenacity.stop_when_event_set(left),
+            stop=ended,
             wait=wait,
             sleep=tenacity.sleep_using_event(left),
             before_sleep=tenacity.before_sleep_log(LOGGER, logging.WARNING),
             reraise=True,
         )
-        return attempts(self._try, method, path, body, read)
+        return retrying(self._try, method, path, body, read)
 
     def _try(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], Any]) -> Any:
         httpx, url = self._httpx, self.access.base_url.rstrip("/") + path

@@ -511,6 +511,33 @@ def test_a_server_that_comes_back(merged: Path, local: Language, stand_in: Stand
     assert docs == [spans(local(text)) for text in TEXTS * 4]
 
 
+def test_a_server_that_stays_away(merged: Path, stand_in: StandIn):
+    """After three texts without an answer further requests are made once each, until one is answered."""
+    nlp = served(merged, stand_in.url, attempts=4, concurrency=1)
+    ours(nlp).set_error_handler(lambda *_: None)
+    nlp("nothing here")
+    asked, texts = stand_in.n_asked, ["nothing here"] * 10
+    stand_in.always = status(503)
+    assert list(nlp.pipe(texts, batch_size=1)) == []
+    assert stand_in.n_asked - asked == 3 * 4 + 7
+    # The first four texts as before; the fifth is answered, so the sixth is asked about in earnest again.
+    asked = stand_in.n_asked
+    stand_in.faults.extend([*[status(503)] * (3 * 4 + 1), None, None])
+    assert len(list(nlp.pipe(texts[:6], batch_size=1))) == 1
+    assert stand_in.n_asked - asked == 3 * 4 + 1 + 2 + 4
+
+
+def test_nobody_waits_for_what_is_under_way(merged: Path, stand_in: StandIn):
+    nlp = served(merged, stand_in.url, concurrency=2)
+    nlp("nothing here")
+    stand_in.faults.extend([None, None, slow(20.0)])
+    stream = nlp.pipe(["nothing here", TEXTS[0]], batch_size=2)
+    next(stream)
+    begun = time.monotonic()
+    stream.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - begun < 10
+
+
 def test_a_wait_that_the_server_names(merged: Path, stand_in: StandIn):
     nlp = served(merged, stand_in.url, longest_wait=5.0)
     nlp("nothing here")
