@@ -9,6 +9,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_padellm.engine.stream import Pause
+from spacy_padellm.pipeline.parts import Unwanted
 from tests.pipeline.makers import TEXTS, blank, ours, scores, spans
 
 LONG = "Show me Jaws " * 200
@@ -103,6 +104,27 @@ def test_long_documents_come_back_whole(trained: Callable[..., Language]):
         alone = nlp(long)
     assert found[long][1] is None and len(spans(alone)) > 3
     assert spans(found[long][0]) == spans(alone)
+
+
+@pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
+@pytest.mark.parametrize("size", [1, 2])
+def test_no_more_long_documents_are_begun_than_there_is_room_for(trained: Callable[..., Language], size: int):
+    """What is not begun waits where it is counted, and too many can be refused."""
+    nlp, long = trained(window=30), " . ".join(TEXTS * 3)
+    arrivals = Arrivals(nlp, [f"{long} {number}" for number in range(14)], every=1)
+    found = served(nlp, arrivals, batch_size=size)
+    assert set(found) == set(arrivals.texts) and not any(failure for _, failure in found.values())
+    assert 4 * size <= arrivals.most <= 5 * size < 14
+
+
+@pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
+def test_of_a_document_that_nobody_waits_for_any_more_nothing_is_read(trained: Callable[..., Language]):
+    nlp = trained()
+    pipe = ours(nlp)
+    before = pipe.counters.documents
+    found = {doc.text: failure for doc, failure in pipe.serve(map(nlp.make_doc, TEXTS), is_wanted=lambda doc: False)}
+    assert set(found) == set(TEXTS) and all(isinstance(failure, Unwanted) for failure in found.values())
+    assert pipe.counters.documents == before
 
 
 def test_each_document_has_labels_of_its_own(trained: Callable[..., Language]):
