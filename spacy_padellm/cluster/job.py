@@ -32,6 +32,8 @@ SPARE_CPUS = 2
 """Of a cluster that is started here: one for what is read and written, one for what leaves out what is done already."""
 
 _CODED = re.compile(r"\[P\d{3}\] .*")
+_FRAMES = re.compile(r'\A.*^ *File "[^\n]*\n(?: {4}[^\n]*\n)*', re.DOTALL | re.MULTILINE)
+"""A traceback up to what was raised. Of a worker that cannot start Ray has no more than the text."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def annotate(
     progress (bool): Let Ray say how far it is.
     RETURNS (Counts): Of all entries, those of earlier jobs included.
     RAISES (ValueError): P041, P042 or P158 for an address; P159 for output of another command; P043 or P044 if the job
-        fails; P047 if there is no GPU for a worker; P045 for damaged output; what broken input and labels raise, from wherever it was met.
+        fails; P047 if there is no GPU for a worker; P045 for damaged output; what broken input and labels raise, from
+        wherever it was met.
     """
     source, target = place_of(input_address), place_of(output_address)
     files = source.files(SUFFIXES)
@@ -198,5 +201,5 @@ def _coded(output_address: str) -> Iterator[None]:
         if ours := _CODED.search(said):
             raise ValueError(ours.group()) from error
         problem = getattr(error, "cause", None) or error
-        told = f"{type(problem).__name__}: {str(problem).strip()[:1000]}"
+        told = f"{type(problem).__name__}: {_FRAMES.sub('', str(problem), count=1).strip()[:1000]}"
         raise ValueError(Errors.P044.format(problem=told, output=output_address)) from error

@@ -183,6 +183,10 @@ def test_a_worker_that_cannot_start(model: Path, tmp_path: Path, monkeypatch: py
     source = write(tmp_path / "a.txt", "Ann")
     failing = write(tmp_path / "own.py", "import nothing_of_this_name")
     refused("P044", model, source, tmp_path / "a", "--engine", "ray", "--code", failing, says="nothing_of_this_name")
+    # Far behind the frames of Ray and spaCy.
+    refused(
+        "P044", model, source, tmp_path / "c", "--engine", "ray", says="ActorDiedError: ValueError: [E002] Can't find"
+    )
     monkeypatch.setattr(job, "everywhere", lambda name: "elsewhere")
     refused("P043", model, source, tmp_path / "b", *LITTLE, says="'elsewhere'")
 
