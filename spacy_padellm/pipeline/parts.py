@@ -71,8 +71,8 @@ class _Course:
 
     @property
     def n_out(self) -> int:
-        """Parts that are on their way."""
-        return self.n_asked - len(self.found)
+        """Parts that are on their way. Of a document that has failed none is waited for."""
+        return 0 if self.failed else self.n_asked - len(self.found)
 
     def annotation(self) -> Annotation:
         parts = [self.found[number] for number in range(self.n_asked)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_padellm.engine.stream import Pause
+from spacy_padellm.pipeline import component
 from spacy_padellm.pipeline.parts import Unwanted
 from tests.pipeline.makers import TEXTS, blank, ours, scores, spans
 
@@ -104,6 +106,40 @@ def test_long_documents_come_back_whole(trained: Callable[..., Language]):
         alone = nlp(long)
     assert found[long][1] is None and len(spans(alone)) > 3
     assert spans(found[long][0]) == spans(alone)
+
+
+class Watched:
+    """The texts that go to the model: how many were asked about, and the most that were on their way at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = self.on_the_way = self.most = 0
+        self.answer = component.stream_texts
+        monkeypatch.setattr(component, "stream_texts", self)
+
+    def __call__(self, lm: Any, scheme: Any, labels: Any, texts: Any, **settings: Any) -> Iterator[Any]:
+        for answered in self.answer(lm, scheme, labels, self.counted(texts), **settings):
+            self.on_the_way -= 1
+            yield answered
+
+    def counted(self, texts: Any) -> Iterator[Any]:
+        for text in texts:
+            if text is not Pause.NOTHING_YET:
+                self.asked += 1
+                self.on_the_way += 1
+                self.most = max(self.most, self.on_the_way)
+            yield text
+
+
+@pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
+@pytest.mark.parametrize(("size", "share"), [(3, 1), (8, 2)])
+def test_a_long_document_leaves_room_for_others(
+    trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch, size: int, share: int
+):
+    nlp, watched = trained(window=30), Watched(monkeypatch)
+    served(nlp, Arrivals(nlp, [" . ".join(TEXTS * 8)], every=1), batch_size=size)
+    assert watched.most == share and watched.asked > size
+    list(ours(nlp).pipe([nlp.make_doc(" . ".join(TEXTS * 8))], batch_size=size))
+    assert watched.most == size
 
 
 @pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
