@@ -223,6 +223,10 @@ class Errors(metaclass=Coded):
         "once. Move the folder away and begin anew."
     )
     P046 = "There is no cluster at {address!r}: {problem}. Start one with 'ray start --head', or leave --address out."
+    P047 = (
+        "Expected {expected:g} GPUs for each worker (--gpus-per-worker), but Ray finds {got:g} on this machine. Leave "
+        "the option out, or name a cluster that has them with --address."
+    )
     P049 = "{path} is not a Parquet file, or a damaged one: {problem}."
     # P050-P059: training by several processes.
     P050 = (

@@ -32,6 +32,8 @@ SPARE_CPUS = 2
 """Of a cluster that is started here: one for what is read and written, one for what leaves out what is done already."""
 
 _CODED = re.compile(r"\[P\d{3}\] .*")
+_FRAMES = re.compile(r'\A.*^ *File "[^\n]*\n(?: {4}[^\n]*\n)*', re.DOTALL | re.MULTILINE)
+"""A traceback up to what was raised. Of a worker that cannot start Ray has no more than the text."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def annotate(
     progress (bool): Let Ray say how far it is.
     RETURNS (Counts): Of all entries, those of earlier jobs included.
     RAISES (ValueError): P041, P042 or P158 for an address; P159 for output of another command; P043 or P044 if the job
-        fails; P045 for damaged output; what broken input and labels raise, from wherever it was met.
+        fails; P047 if there is no GPU for a worker; P045 for damaged output; what broken input and labels raise, from
+        wherever it was met.
     """
     source, target = place_of(input_address), place_of(output_address)
     files = source.files(SUFFIXES)
@@ -112,7 +115,7 @@ def annotate(
             "id", output.ids.path, override_filesystem=target.filesystem, delete_checkpoint_on_success=False
         )
         blocks = entries.repartition(target_num_rows_per_block=block_size, strict=True)
-        write(annotated(blocks, everywhere(model), arguments, pool), output)
+        write(annotated(blocks, everywhere(model), arguments, pool, block_size=block_size), output)
     return output.finish()
 
 
@@ -126,15 +129,19 @@ def everywhere(model: str) -> str:
     return str(Path(model).resolve()) if Path(model).exists() else model
 
 
-def annotated(blocks: ray.data.Dataset, model: str, arguments: dict[str, Any], pool: Pool) -> ray.data.Dataset:
+def annotated(
+    blocks: ray.data.Dataset, model: str, arguments: dict[str, Any], pool: Pool, *, block_size: int
+) -> ray.data.Dataset:
     """Blocks of entries through a pool of workers, each block by one of them. Ray starts a worker anew that was killed,
     and gives it its block again.
+
+    block_size (int): Entries of a block. Ray asks for a number where there are GPUs, and would take "the block" else.
     """
     return blocks.map_batches(
         Worker,
         fn_constructor_args=(model,),
         fn_constructor_kwargs=arguments,
-        batch_size=None,
+        batch_size=block_size,
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=ray.data.ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
@@ -176,6 +183,9 @@ def _connected(address: str | None, pool: Pool) -> Iterator[None]:
     except (ConnectionError, SystemExit) as error:  # Ray ends the process where nothing answers
         raise ValueError(Errors.P046.format(address=address, problem=error)) from error
     try:
+        if address is None and pool.gpus > (found := ray.cluster_resources().get("GPU", 0.0)):
+            # Ray would wait for a machine that has them, for half an hour.
+            raise ValueError(Errors.P047.format(expected=pool.gpus, got=found))
         yield
     finally:
         ray.shutdown()
@@ -191,5 +201,5 @@ def _coded(output_address: str) -> Iterator[None]:
         if ours := _CODED.search(said):
             raise ValueError(ours.group()) from error
         problem = getattr(error, "cause", None) or error
-        told = f"{type(problem).__name__}: {str(problem).strip()[:1000]}"
+        told = f"{type(problem).__name__}: {_FRAMES.sub('', str(problem), count=1).strip()[:1000]}"
         raise ValueError(Errors.P044.format(problem=told, output=output_address)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import fsspec
@@ -54,15 +54,15 @@ class Place(NamedTuple):
     def files(self, suffixes: Iterable[str]) -> list[Listed]:
         """The file itself, or those in the folder at any depth, in the order of their paths.
 
-        suffixes (Iterable[str]): What their names end with.
+        suffixes (Iterable[str]): What their names end with, behind a name: `.txt` alone has none, as for `pathlib`.
         """
         if self.kind is FileType.File:
             root, found = self.path.rpartition("/")[0], [self.filesystem.get_file_info(self.path)]
         else:
             root = self.path.rstrip("/")
             found = self.filesystem.get_file_info(FileSelector(self.path, recursive=True, allow_not_found=True))
-        wanted = tuple(suffixes)
-        files = [one for one in found if one.type is FileType.File and one.path.endswith(wanted)]
+        wanted = frozenset(suffixes)
+        files = [one for one in found if one.type is FileType.File and PurePosixPath(one.path).suffix in wanted]
         return sorted(Listed(one.path, one.path.removeprefix(root).lstrip("/"), one.size or 0) for one in files)
 
     def read_json(self) -> Any:

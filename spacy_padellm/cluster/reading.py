@@ -83,8 +83,8 @@ class _Known(DefaultFileMetadataProvider):
 def read_parquet(path: Readable, on_error: OnError, field: str) -> Iterator[Found]:
     """The rows of a Parquet file, numbered from 1.
 
-    RAISES (ValueError): P157 for a file without the column; P049 for what is no Parquet file; P113 for a row without a
-        text, unless `on_error` lets it pass.
+    RAISES (ValueError): P157 for a file without the column, or with two of one name; P049 for what is no Parquet file;
+        P113 for a row without a text, unless `on_error` lets it pass.
     """
     with path.open("rb") as file:
         try:
@@ -92,7 +92,7 @@ def read_parquet(path: Readable, on_error: OnError, field: str) -> Iterator[Foun
         except pa.ArrowInvalid as error:
             raise ValueError(Errors.P049.format(path=path, problem=error)) from error
         names = parquet.schema_arrow.names
-        if field not in names:
+        if field not in names or len(set(names)) < len(names):
             raise ValueError(Errors.P157.format(path=path, field=field, columns=", ".join(map(repr, names)) or "none"))
         rows = (row for batch in parquet.iter_batches(ROWS) for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):

@@ -27,7 +27,7 @@ from spacy_padellm.backends.remote import stream_remote
 from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.engine.decoder import Counters
 from spacy_padellm.engine.language_model import LanguageModel
-from spacy_padellm.engine.stream import Pause
+from spacy_padellm.engine.stream import AHEAD, Pause
 from spacy_padellm.errors import Errors, Warnings
 from spacy_padellm.metrics.calibration import Calibration
 from spacy_padellm.model.architectures import is_forest_model, shim_of
@@ -226,9 +226,9 @@ class PaDeLLMNER(TrainablePipe):
 
         source (Iterable[Doc | Pause]): The documents, read while there is room; a `Pause` where none has come yet and
             some are on their way. While none is, it had better wait.
-        batch_size (int): The most documents at once.
-        is_wanted (Callable[[Doc], bool] | None): Whether somebody still waits for a document, asked between two windows
-            of a long one: if nobody does, it ends with `Unwanted`.
+        batch_size (int): The most documents at once; four times as many that are too long take turns beside them.
+        is_wanted (Callable[[Doc], bool] | None): Whether somebody still waits for a document, asked in front of each
+            window: if nobody does, it ends with `Unwanted`.
         YIELDS (tuple[Doc, Exception | None]): A document, in whatever order they are done, with what it raised, if
             anything.
         """
@@ -289,7 +289,7 @@ class PaDeLLMNER(TrainablePipe):
         read = self._read if witness is None else witness.reading(partial(self._read, lost=witness.lost))
         tally = self._tally if witness is None else witness.tally
         parts = Parts(asking, partial(self._windowing_for, lm), read, bar=self._bar(), tally=tally, is_wanted=is_wanted)
-        texts = parts.texts(docs, share=share)
+        texts = parts.texts(docs, share=share, room=AHEAD * max(1, in_flight))
         texts = texts if witness is None else witness.texts(texts)
         settings: dict[str, Any] = {
             "decoding": self.options.decoding(record=witness is not None),

@@ -71,8 +71,8 @@ class _Course:
 
     @property
     def n_out(self) -> int:
-        """Parts that are on their way."""
-        return self.n_asked - len(self.found)
+        """Parts that are on their way. Of a document that has failed none is waited for."""
+        return 0 if self.failed else self.n_asked - len(self.found)
 
     def annotation(self) -> Annotation:
         parts = [self.found[number] for number in range(self.n_asked)]
@@ -129,7 +129,7 @@ class Parts:
         self._n_asked = 0
 
     def texts(
-        self, docs: Iterable[Doc | Pause], *, share: int | None = None
+        self, docs: Iterable[Doc | Pause], *, share: int | None = None, room: int = 1
     ) -> Iterator[Text | Exception | Pause | None]:
         """The texts to ask about, part by part; None where nothing is to be asked, an exception where it cannot be
         asked.
@@ -137,12 +137,13 @@ class Parts:
         docs (Iterable[Doc | Pause]): The documents; a pause is passed on if there is nothing else.
         share (int | None): The most parts of one document that are on their way at once. Documents take turns then, so
             that a short one that comes behind a long one is asked about next. None for one document after the other.
+        room (int): The most documents that take turns. While there are as many, no other is read.
         """
         source, numbers, ended = iter(docs), itertools.count(), False
         opened: deque[_Opened] = deque()
         while opened or not ended:
             paused = False
-            if not ended and (share is not None or not opened):
+            if not ended and len(opened) < (1 if share is None else room):
                 doc = next(source, None)
                 if doc is None:
                     ended = True
@@ -204,7 +205,7 @@ class Parts:
             course.is_whole = True
             return
         try:
-            if course.n_asked and self._is_wanted is not None and not self._is_wanted(document.doc):
+            if self._is_wanted is not None and not self._is_wanted(document.doc):
                 raise Unwanted
             part = next(document.parts)
         except Exception as error:

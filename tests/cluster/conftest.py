@@ -36,12 +36,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cluster(environment: None) -> Iterator[None]:
-    """Four CPUs by Ray's count, whatever the machine has: two for workers, two for what goes on beside them."""
+    """Four CPUs and a GPU by Ray's count, whatever the machine has: two CPUs are for workers, two for what goes on
+    beside them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of the processes that Ray starts and forgets
         ray.init(
             address="local",
             num_cpus=4,
+            num_gpus=1,
             include_dashboard=False,
             object_store_memory=80 * 2**20,
             log_to_driver=False,

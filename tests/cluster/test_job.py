@@ -183,6 +183,10 @@ def test_a_worker_that_cannot_start(model: Path, tmp_path: Path, monkeypatch: py
     source = write(tmp_path / "a.txt", "Ann")
     failing = write(tmp_path / "own.py", "import nothing_of_this_name")
     refused("P044", model, source, tmp_path / "a", "--engine", "ray", "--code", failing, says="nothing_of_this_name")
+    # Far behind the frames of Ray and spaCy.
+    refused(
+        "P044", model, source, tmp_path / "c", "--engine", "ray", says="ActorDiedError: ValueError: [E002] Can't find"
+    )
     monkeypatch.setattr(job, "everywhere", lambda name: "elsewhere")
     refused("P043", model, source, tmp_path / "b", *LITTLE, says="'elsewhere'")
 
@@ -206,9 +210,22 @@ def test_the_pool_is_as_asked(monkeypatch: pytest.MonkeyPatch):
         def map_batches(self, *args: Any, **settings: Any) -> dict[str, Any]:
             return settings
 
-    told: Any = job.annotated(Blocks(), "model", {}, Pool(2, 7, 3.0, 0.5))  # type: ignore[arg-type]
+    told: Any = job.annotated(Blocks(), "model", {}, Pool(2, 7, 3.0, 0.5), block_size=9)  # type: ignore[arg-type]
     assert told["compute"] == ray.data.ActorPoolStrategy(min_size=2, max_size=7)
-    assert (told["num_cpus"], told["num_gpus"]) == (3.0, 0.5)
+    assert (told["num_cpus"], told["num_gpus"], told["batch_size"]) == (3.0, 0.5, 9)
+
+
+def test_workers_with_a_gpu(model: Path, tmp_path: Path):
+    """Ray's own checks of such a pool are passed, and each worker takes the GPU."""
+    pretended = f"spacy.require_gpu = lambda number: open({str(tmp_path / 'taken')!r}, 'a').write(f'{{number}}')"
+    code = write(tmp_path / "own.py", CODE.read_text(encoding="utf-8"), "import spacy", pretended)
+    source = write(tmp_path / "a.txt", *["Ann"] * 5)
+    options = ("--engine", "ray", "--code", code, "--gpus-per-worker", "0.5", "--block-size", "2")
+    result = run(model, source, tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "taken").read_text() == "0"
+    assert [len(row["spans"]) for row in rows_of(tmp_path / "out")] == [1] * 5
+    assert len(list((tmp_path / "out" / "documents").iterdir())) == 3
 
 
 def test_files_are_dealt_out_by_their_size():
@@ -224,6 +241,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What `ray.init` is given, and the job."""
     found: dict[str, Any] = {}
     monkeypatch.setattr(job.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(job.ray, "cluster_resources", dict)
     monkeypatch.setattr(job.ray, "shutdown", lambda: found.update(ended=True))
     monkeypatch.setattr(job.ray, "init", lambda **settings: found.update(settings))
     monkeypatch.setattr(job, "write", lambda documents, output: found.update(context=documents.context))
@@ -238,6 +256,20 @@ def test_a_cluster_that_is_started_here_has_room(model: Path, tmp_path: Path, as
     assert asked["context"].enable_progress_bars
     annotate(str(model), str(source), str(tmp_path / "b"), address="auto")
     assert (asked["address"], asked["context"].enable_progress_bars) == ("auto", False)
+
+
+@pytest.mark.parametrize(("gpus", "found"), [(1.0, {"CPU": 4.0}), (2.0, {"GPU": 1.0})])
+def test_no_gpu_for_a_worker_p047(
+    model: Path, tmp_path: Path, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, gpus: float, found: Any
+):
+    monkeypatch.setattr(job.ray, "cluster_resources", lambda: found)
+    source = write(tmp_path / "a.txt", "Ann")
+    with pytest.raises(ValueError, match=rf"\[P047\] Expected {gpus:g} GPUs.* finds {found.get('GPU', 0):g} on"):
+        annotate(str(model), str(source), str(tmp_path / "out"), pool=Pool(gpus=gpus))
+    assert asked["ended"] and "context" not in asked
+    # Elsewhere machines may come when they are needed.
+    annotate(str(model), str(source), str(tmp_path / "out"), pool=Pool(gpus=gpus), address="auto")
+    assert "context" in asked
 
 
 @pytest.mark.parametrize("error", [ConnectionError("none"), SystemExit(15)])

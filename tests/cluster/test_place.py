@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from pyarrow.fs import FileType
 from spacy.vocab import Vocab
@@ -24,6 +26,7 @@ from tests.cluster.makers import lay, write, write_parquet
 def test_a_folder_is_listed(tmp_path: Path, form: str):
     lay(tmp_path / "in")
     write(tmp_path / "in" / "other.md", "x")
+    write(tmp_path / "in" / ".txt", "a name without an end, which the local engine leaves aside, too")
     place = place_of(form.format(path=tmp_path / "in"))
     files = place.files(SUFFIXES)
     assert [one.name for one in files] == ["_c.csv", "a.txt", "d.spacy", "deep/b.jsonl"]
@@ -100,6 +103,12 @@ def test_rows_of_parquet(tmp_path: Path):
         list(read_parquet(path, stop, "body"))
     with pytest.raises(ValueError, match=r"\[P157\].*'text'.*'id', 'body'"):
         list(read_parquet(path, stop, "text"))
+
+
+def test_two_columns_of_one_name_p157(tmp_path: Path):
+    pyarrow.parquet.write_table(pa.table([["Ann"], ["Bo"]], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"\[P157\].*each once.*got 'text', 'text'"):
+        list(read_parquet(tmp_path / "a.parquet", stop, "text"))
 
 
 def test_no_parquet_p049(tmp_path: Path):

@@ -79,11 +79,11 @@ def test_documents_keep_their_tokens(model: Path):
 
 def test_a_document_that_cannot_be_told_is_a_failure(model: Path, monkeypatch: pytest.MonkeyPatch):
     def fails(doc: Any, spans_key: str) -> Any:
-        raise TypeError("no span")
+        raise TypeError("no span \ud800")
 
     monkeypatch.setattr("spacy_padellm.cluster.rows.mentions_of", fails)
     (row,) = Worker(str(model), **SETTINGS)(table(entry("Ann"))).to_pylist()
-    assert (row["error"], row["reason"], row["spans"]) == ("TypeError", "no span", None)
+    assert (row["error"], row["reason"], row["spans"]) == ("TypeError", "no span \\ud800", None)
 
 
 def test_scores_and_labels_of_our_own_pipe(tmp_path: Path):

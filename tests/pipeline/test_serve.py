@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from spacy_padellm.engine.stream import Pause
+from spacy_padellm.pipeline import component
+from spacy_padellm.pipeline.parts import Unwanted
 from tests.pipeline.makers import TEXTS, blank, ours, scores, spans
 
 LONG = "Show me Jaws " * 200
@@ -103,6 +106,61 @@ def test_long_documents_come_back_whole(trained: Callable[..., Language]):
         alone = nlp(long)
     assert found[long][1] is None and len(spans(alone)) > 3
     assert spans(found[long][0]) == spans(alone)
+
+
+class Watched:
+    """The texts that go to the model: how many were asked about, and the most that were on their way at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = self.on_the_way = self.most = 0
+        self.answer = component.stream_texts
+        monkeypatch.setattr(component, "stream_texts", self)
+
+    def __call__(self, lm: Any, scheme: Any, labels: Any, texts: Any, **settings: Any) -> Iterator[Any]:
+        for answered in self.answer(lm, scheme, labels, self.counted(texts), **settings):
+            self.on_the_way -= 1
+            yield answered
+
+    def counted(self, texts: Any) -> Iterator[Any]:
+        for text in texts:
+            if text is not Pause.NOTHING_YET:
+                self.asked += 1
+                self.on_the_way += 1
+                self.most = max(self.most, self.on_the_way)
+            yield text
+
+
+@pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
+@pytest.mark.parametrize(("size", "share"), [(3, 1), (8, 2)])
+def test_a_long_document_leaves_room_for_others(
+    trained: Callable[..., Language], monkeypatch: pytest.MonkeyPatch, size: int, share: int
+):
+    nlp, watched = trained(window=30), Watched(monkeypatch)
+    served(nlp, Arrivals(nlp, [" . ".join(TEXTS * 8)], every=1), batch_size=size)
+    assert watched.most == share and watched.asked > size
+    list(ours(nlp).pipe([nlp.make_doc(" . ".join(TEXTS * 8))], batch_size=size))
+    assert watched.most == size
+
+
+@pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
+@pytest.mark.parametrize("size", [1, 2])
+def test_no_more_long_documents_are_begun_than_there_is_room_for(trained: Callable[..., Language], size: int):
+    """What is not begun waits where it is counted, and too many can be refused."""
+    nlp, long = trained(window=30), " . ".join(TEXTS * 3)
+    arrivals = Arrivals(nlp, [f"{long} {number}" for number in range(14)], every=1)
+    found = served(nlp, arrivals, batch_size=size)
+    assert set(found) == set(arrivals.texts) and not any(failure for _, failure in found.values())
+    assert 4 * size <= arrivals.most <= 5 * size < 14
+
+
+@pytest.mark.filterwarnings("ignore:.*W0(01|10):UserWarning")
+def test_of_a_document_that_nobody_waits_for_any_more_nothing_is_read(trained: Callable[..., Language]):
+    nlp = trained()
+    pipe = ours(nlp)
+    before = pipe.counters.documents
+    found = {doc.text: failure for doc, failure in pipe.serve(map(nlp.make_doc, TEXTS), is_wanted=lambda doc: False)}
+    assert set(found) == set(TEXTS) and all(isinstance(failure, Unwanted) for failure in found.values())
+    assert pipe.counters.documents == before
 
 
 def test_each_document_has_labels_of_its_own(trained: Callable[..., Language]):

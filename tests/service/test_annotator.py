@@ -248,6 +248,29 @@ def test_a_short_text_takes_turns_with_a_long_one(batch_size: int, make: Callabl
     assert pipe.counters.documents > 60
 
 
+@pytest.mark.filterwarnings("ignore:.*W010:UserWarning")
+def test_long_texts_that_fail_are_read_no_further_and_hold_nobody_up(
+    make: Callable[..., Annotator], weights: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    """More of them than take turns."""
+    nlp = blank(window=30)
+    pipe = ours(nlp).from_bytes(weights)
+    expected, read = alone(weights, TEXTS[1]), pipe._read
+
+    def fail(text: Any, *answers: Any, **settings: Any) -> Any:
+        if "Oops" in text.string:
+            raise ZeroDivisionError
+        return read(text, *answers, **settings)
+
+    monkeypatch.setattr(pipe, "_read", fail)
+    annotator = make(nlp, batch_size=1)
+    futures = [annotator.submit("Oops " + " . ".join(TEXTS * 8), len) for _ in range(6)]
+    last = annotator.submit(TEXTS[1], spans)
+    assert all(isinstance(future.exception(30), ZeroDivisionError) for future in futures)
+    assert last.result(30) == expected and annotator.close(30)
+    assert pipe.counters.documents < 3 * 7, "windows that were read, of more than a hundred"
+
+
 def test_closing_finishes_what_was_accepted(make: Callable[..., Annotator]):
     annotator = make(batch_size=2)
     futures = [annotator.submit(text, len) for text in TEXTS * 4]
