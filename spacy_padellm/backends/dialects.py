@@ -41,7 +41,7 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect(
             "vllm",
             owner="vllm",
-            always={"return_token_ids": True, "add_special_tokens": False, "repetition_penalty": 1.0},
+            always={"return_token_ids": True, "repetition_penalty": 1.0},
             stop_pieces=True,
             guide=lambda grammar: {"structured_outputs": {"grammar": grammar}},
             keeps_prefixes=True,

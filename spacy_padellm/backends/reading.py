@@ -68,7 +68,7 @@ class Reading:
         decoding: Decoding,
     ) -> None:
         self.number = number
-        self.n_running = 0
+        self.n_running = self.n_rounds = 0
         self._model, self._terms = model, model.terms
         self._scheme, self._text, self._decoding = scheme, text, decoding
         self._borders = spelled(text.string, text.borders)
@@ -98,13 +98,10 @@ class Reading:
         branch, pieces = question.branch, self._model.pieces
         stop = pieces.question(branch.closer)[0] if branch.closer else None
         room = self._terms.max_positions - len(question.prompt)
-        most = branch.limit or (room if self._is_guided(branch) else self._decoding.max_answer)
+        guide = self._guide_for(branch)
+        most = branch.limit or (room if guide else self._decoding.max_answer)
         body = self._model.body(self._terms, question.prompt, most=min(most, room), stop=stop)
-        if self._is_guided(branch):
-            guide = self._terms.dialect.guide
-            assert guide is not None, "what is guided has a guide"
-            body |= guide(self._strings())
-        return question, body
+        return question, body | guide
 
     def take(self, question: Question, completion: Completion) -> None:
         """Take an answer, and ask what it opens.
@@ -130,15 +127,6 @@ class Reading:
     def answered(self) -> list[Answered]:
         return [answered for question in self._questions for answered in question.all()]
 
-    @property
-    def n_rounds(self) -> int:
-        waiting, rounds = [*self._questions], 0
-        while waiting:
-            question = waiting.pop()
-            rounds = max(rounds, question.round)
-            waiting += question.opened
-        return rounds
-
     def _question(self, branch: Branch, before: tuple[int, ...], number: int) -> Question:
         if branch.further:
             what = "further answers ('second_look', 'mention_choices')"
@@ -146,11 +134,15 @@ class Reading:
         prompt = (*before, *self._model.pieces.ask(branch))
         # The answer has a piece, too.
         check_length(len(prompt) + 1, self._terms.max_positions, self._text.string)
+        self.n_rounds = max(self.n_rounds, number)
         return Question(branch, prompt, number)
 
-    def _is_guided(self, branch: Branch) -> bool:
-        able = self._decoding.constrain and self._terms.dialect.guide is not None
-        return branch.copies and able and bool(self._borders)
+    def _guide_for(self, branch: Branch) -> dict[str, object]:
+        """What holds the answer to the text, nothing where nothing does."""
+        guide = self._terms.dialect.guide
+        if guide is None or not (branch.copies and self._decoding.constrain and self._borders):
+            return {}
+        return dict(guide(self._strings()))
 
     def _strings(self) -> str:
         if self._grammar is None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from spacy_padellm.backends.dialects import DIALECTS, Completion, Dialect, dialect_of
-from spacy_padellm.backends.server import Access, Server
+from spacy_padellm.backends.server import Access, NoAnswer, Refused, Server
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.errors import Errors, Warnings
 
@@ -26,7 +24,6 @@ class Terms:
     dialect (Dialect): What it takes.
     in_pieces (bool): Prompts are numbers of pieces, not text.
     is_scored (bool): It tells log-probabilities.
-    tells_pieces (bool): It tells the numbers of an answer's pieces.
     max_positions (int): The most pieces of prompt and answer.
     """
 
@@ -35,7 +32,6 @@ class Terms:
     dialect: Dialect
     in_pieces: bool
     is_scored: bool
-    tells_pieces: bool
     max_positions: int
 
 
@@ -50,8 +46,6 @@ class ServedModel:
     max_positions (int): The model's positions, as far as they are known here.
     RAISES (ValueError): P070 without httpx or tenacity.
     """
-
-    device = torch.device("cpu")
 
     def __init__(
         self,
@@ -105,10 +99,11 @@ class ServedModel:
         """A prompt as the server takes it."""
         if terms.in_pieces:
             return list(pieces)
-        start = len(self.pieces.start) if tuple(pieces[: len(self.pieces.start)]) == self.pieces.start else 0
-        # What a sequence begins with, the server puts in front itself.
-        text: str = self.pieces.tokenizer.decode(
-            list(pieces[start:]), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        tokenizer = self.pieces.tokenizer
+        # A server puts the piece that sequences begin with in front of a text itself.
+        begins = self.pieces.start[:1] == (tokenizer.bos_token_id,)
+        text: str = tokenizer.decode(
+            list(pieces[begins:]), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text
 
@@ -145,13 +140,10 @@ class ServedModel:
         asked = [*self.pieces.start, *(piece for part in _PROBE for piece in self.pieces.question(part))]
         refused: ValueError | None = None
         for in_pieces in (True, False):
-            terms = Terms(model, "", dialect, in_pieces, False, False, max_positions)
-            body = {**self.body(terms, asked, most=1), "max_tokens": 1}
+            terms = Terms(model, "", dialect, in_pieces, False, max_positions)
             try:
-                completion = self.server.complete(body)
-            except ValueError as error:
-                if not str(error).startswith(("[P079]", "[P073]")):
-                    raise
+                completion = self.server.complete(self.body(terms, asked, most=1))
+            except (NoAnswer, Refused) as error:
                 refused = refused or error
                 continue
             if in_pieces and completion.n_prompt not in (None, len(asked)):
@@ -159,15 +151,8 @@ class ServedModel:
                 raise ValueError(Errors.P075.format(url=self.access.base_url, problem=problem))
             self._check_pieces(completion)
             units = completion.units or ()
-            return Terms(
-                model,
-                completion.model,
-                dialect,
-                in_pieces,
-                is_scored=bool(units) and all(unit.log_probability is not None for unit in units),
-                tells_pieces=bool(units) and all(unit.piece is not None for unit in units),
-                max_positions=max_positions,
-            )
+            is_scored = bool(units) and all(unit.log_probability is not None for unit in units)
+            return replace(terms, answers_as=completion.model, is_scored=is_scored)
         assert refused is not None, "a loop that ends was refused"
         raise ValueError(Errors.P072.format(url=self.access.base_url, reason=refused)) from refused
 

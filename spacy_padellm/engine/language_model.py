@@ -20,6 +20,11 @@ _UNKNOWN_LIMIT = 1 << 30
 """Positions of a model whose config names no limit."""
 
 
+def positions_of(config: PretrainedConfig) -> int:
+    """The positions that a model's config names; many where it names none."""
+    return int(getattr(config, "max_position_embeddings", None) or _UNKNOWN_LIMIT)
+
+
 @dataclass
 class LanguageModel:
     """What the engine runs.
@@ -72,4 +77,4 @@ class LanguageModel:
 
     @property
     def max_positions(self) -> int:
-        return int(getattr(self.config, "max_position_embeddings", None) or _UNKNOWN_LIMIT)
+        return positions_of(self.config)

@@ -13,7 +13,7 @@ from spacy_padellm.backends.dialects import DIALECTS
 from spacy_padellm.backends.served import ServedModel
 from spacy_padellm.backends.server import Access, load_packages
 from spacy_padellm.engine.checkpoint import Reference, load_pieces, save_pieces
-from spacy_padellm.engine.language_model import LanguageModel
+from spacy_padellm.engine.language_model import LanguageModel, positions_of
 from spacy_padellm.errors import Errors
 from spacy_padellm.model.architectures import forward, init
 from spacy_padellm.model.chat import ChatTemplate, check_turns
@@ -156,11 +156,6 @@ class ServedSource:
         except (OSError, ValueError) as error:
             raise ValueError(Errors.P027.format(what="config", name=reference.name, reason=error)) from error
         return positions_of(config)
-
-
-def positions_of(config: Any) -> int:
-    """The positions that a model's config names; many where it names none."""
-    return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
 
 
 def save_record(folder: Path, max_positions: int) -> None:

@@ -21,7 +21,10 @@ from spacy_padellm.errors import Errors, Warnings
 
 FILE = "model.gguf"
 
-GGUF_DTYPES = ("float32", "bfloat16", "float16", "q8_0")
+_FILE_TYPES = {"float32": "ALL_F32", "bfloat16": "MOSTLY_BF16", "float16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}
+"""By what matrices are written in, what GGUF calls such a file."""
+
+GGUF_DTYPES = tuple(_FILE_TYPES)
 """What matrices may be written in; vectors are float32 always, as llama.cpp has them."""
 
 
@@ -93,7 +96,7 @@ def write_gguf(folder: Path, pieces: Pieces, path: Path, *, name: str, dtype: st
     # Weights of more than 256 MB wait in a file until the head is written.
     writer = gguf.GGUFWriter(path, family.name, use_temp_file=True)
     writer.add_name(name)
-    writer.add_file_type(getattr(gguf.LlamaFileType, _file_type(dtype)))
+    writer.add_file_type(getattr(gguf.LlamaFileType, _FILE_TYPES[dtype]))
     _add_shape(writer, config, written)
     _add_vocabulary(gguf, writer, pieces, n_rows=config.vocab_size, name=name)
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, family.name.upper()), config.num_hidden_layers)
@@ -112,11 +115,6 @@ def write_gguf(folder: Path, pieces: Pieces, path: Path, *, name: str, dtype: st
     writer.close()
 
 
-def _file_type(dtype: str) -> str:
-    names = {"float32": "ALL_F32", "float16": "MOSTLY_F16", "bfloat16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
-    return names[dtype]
-
-
 def _weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The weights one by one, in float32."""
     for file in sorted(folder.glob("*.safetensors")):
@@ -126,13 +124,12 @@ def _weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _add_shape(writer: Any, config: PretrainedConfig, written: Mapping[str, Any]) -> None:
-    heads = config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    size = _head_size(config)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(heads)
+    writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_key_length(size)
     writer.add_value_length(size)
@@ -140,6 +137,10 @@ def _add_shape(writer: Any, config: PretrainedConfig, written: Mapping[str, Any]
     writer.add_rope_dimension_count(size)
     writer.add_rope_freq_base(_rope(written).get("rope_theta", 10000.0))
     writer.add_vocab_size(config.vocab_size)
+
+
+def _head_size(config: PretrainedConfig) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _rope(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _rope_factors(config: PretrainedConfig, written: Mapping[str, Any], name: st
         return None
     if kind not in ("llama3", "linear"):
         raise ValueError(Errors.P071.format(name=name, problem=f"its rotary positions are scaled by '{kind}'"))
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = _head_size(config)
     plain = 1.0 / rope["rope_theta"] ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
     scaled, _ = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))
     factors: np.ndarray = (plain / scaled.float()).numpy()

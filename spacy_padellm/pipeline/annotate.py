@@ -55,7 +55,7 @@ class Annotation:
     @property
     def is_scored(self) -> bool:
         """Whether the model told the probabilities of its answers. A server may not."""
-        return not any(math.isnan(one.answer.probability) for one in self.answered)
+        return are_scored(self.answered)
 
     def said(self) -> list[dict[str, Any]]:
         """Questions and answers as plain values, as `docs/debugging.md` lists them."""
@@ -69,6 +69,11 @@ class Annotation:
                 line["passed_over"] = True
             lines.append(line)
         return lines
+
+
+def are_scored(answered: Sequence[Answered]) -> bool:
+    """Whether the model told the probability of every answer."""
+    return not any(math.isnan(one.answer.probability) for one in answered)
 
 
 def said_of(answered: Answered) -> dict[str, Any]:
@@ -130,10 +135,12 @@ def read_annotation(
 
     RAISES (ValueError): P080 if only the best-scored label is wanted and there are no probabilities.
     """
-    if one_label and any(math.isnan(one.answer.probability) for one in answered):
+    if are_scored(answered):
+        reading = scheme.read(answered)
+    elif one_label:
         raise ValueError(Errors.P080.format(what="'one_label_per_string'"))
-    # Without probabilities all answers count as equally sure, and none is told.
-    reading = scheme.read([_as_sure(one) for one in answered])
+    else:  # all answers count as equally sure, and none is told
+        reading = scheme.read([one._replace(answer=one.answer._replace(probability=1.0)) for one in answered])
     mentions = one_label_per_string(reading.mentions)[0] if one_label else reading.mentions
     placement = place(mentions, text.string, Borders.from_tokens(text.string, text.borders), placing)
     lost.unreadable += len(reading.unreadable)
@@ -156,12 +163,6 @@ def read_annotation(
         placement.surplus,
         unreadable=(*reading.unreadable, *((label, str(count)) for label, count in reading.over_limit)),
     )
-
-
-def _as_sure(answered: Answered) -> Answered:
-    if not math.isnan(answered.answer.probability):
-        return answered
-    return answered._replace(answer=answered.answer._replace(probability=1.0))
 
 
 def judged(annotation: Annotation, bar: Bar) -> Annotation:

@@ -147,8 +147,10 @@ class Annotator:
 
     def _leave_line(self, job: _Job) -> None:
         """Take a text out of the line if nobody waits for it any more."""
+        if not job.future.cancelled():
+            return
         with self._changed:
-            if job.future.cancelled() and job in self._stages[0].inbox:
+            if job in self._stages[0].inbox:
                 self._stages[0].inbox.remove(job)
                 self._under_way -= 1
                 self._changed.notify_all()

@@ -20,9 +20,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from benchmarks.serving import llama_cpp, transformers_serve
+from spacy_padellm.backends.dialects import DIALECTS
 from spacy_padellm.backends.local import Text
 from spacy_padellm.backends.remote import stream_remote
-from spacy_padellm.backends.served import ServedModel
+from spacy_padellm.backends.served import ServedModel, Terms
 from spacy_padellm.backends.server import Access, Server
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
 from spacy_padellm.engine.counters import Counters
@@ -31,7 +32,10 @@ from spacy_padellm.metrics.calibration import Calibration
 from spacy_padellm.model.architectures import shim_of
 from spacy_padellm.model.gguf import FILE, write_gguf
 from spacy_padellm.pipeline.export import export_merged, export_served
+from spacy_padellm.prompts.english import build_english_prompt_v1
+from spacy_padellm.schemes.padellm import PaDeLLM
 from spacy_padellm.types import Branch
+from tests.checkpoints import pieces_of
 from tests.pipeline.makers import TEXTS, annotations, blank, block, entities, examples, ours, spans, train
 from tests.servers import (
     StandIn,
@@ -179,6 +183,21 @@ def test_a_server_that_takes_text_only(merged: Path, local: Language, stand_in: 
 
 
 @pytest.mark.filterwarnings("ignore:.*W081")
+@pytest.mark.parametrize("tokenizer", ["llama", "llama3", "chatml", "gpt2"])
+def test_a_prompt_as_text(tokenizer: str):
+    """It is cut into the same pieces again, with the one in front that servers put there, and with all turns."""
+    pieces = pieces_of(tokenizer)
+    model = ServedModel(pieces, Access("http://127.0.0.1:9/v1"), name="tiny", max_positions=64)
+    question = PaDeLLM(build_english_prompt_v1()).ask({"city": "city"})[0]
+    prompt = [*pieces.start, *pieces.question("text:\n"), *pieces.ask(question)]
+    text = model.prompt(Terms("tiny", "tiny", DIALECTS["plain"], False, False, 64), prompt)
+    assert isinstance(text, str) and "entity type:" in text
+    assert ("<|im_start|>" in text) == (pieces.turns is not None)
+    tokenizer_there = pieces.tokenizer
+    begins = [tokenizer_there.bos_token_id] if pieces.start[:1] == (tokenizer_there.bos_token_id,) else []
+    assert begins + tokenizer_there(text, add_special_tokens=False).input_ids == prompt
+
+
 def test_prompts_that_are_cut_otherwise_w082(merged: Path, stand_in: StandIn):
     stand_in.takes_pieces, stand_in.owner = False, "me"
     complete = stand_in.complete

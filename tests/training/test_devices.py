@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,14 +40,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*W001")
 
 LORA = {"@misc": "spacy-padellm.LoRA.v1", "rank": 4}
 LONG = (" ".join(f"{text} and then" for text, _ in DATA) + " the end", [(3, 12, "movie")])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(model: dict[str, Any] | None = None, *, double: bool = False, **settings: Any) -> Language:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from spacy.training.loop import DIR_MODEL_BEST as BEST
 from spacy.training.loop import DIR_MODEL_LAST as LAST
 
@@ -21,14 +19,6 @@ from tests.training.runs import Runs, Stop, meta, write_corpora
 pytestmark = pytest.mark.filterwarnings("ignore:.*W001")
 
 STREAMED = {"training.max_epochs": -1, "corpora.train.augmenter": {"@augmenters": "tests.Restless.v1"}}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def lora(folder: Path) -> dict[str, Any]:

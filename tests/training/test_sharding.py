@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from spacy.language import Language
 from spacy.training.loop import DIR_MODEL_BEST as BEST
 from spacy.training.loop import DIR_MODEL_LAST as LAST
@@ -31,14 +29,6 @@ from tests.training.test_loop import assert_same, lora
 from tests.training.world import together
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*W001")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights_after(nlp: Language, peers: Peers, sgd: Optimizer, *, shard: bool = False) -> dict[str, np.ndarray]:
