@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import spacy_padellm.cluster
 from spacy_padellm.cli import annotate as command
 from spacy_padellm.cli import app
 from spacy_padellm.cli.engines import OWN, read_workers
@@ -86,6 +87,8 @@ def test_what_a_job_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 def test_without_the_extra_p039(monkeypatch: pytest.MonkeyPatch):
+    # Its import anew would stay the package's attribute, beside the old one among the modules.
+    monkeypatch.setattr(spacy_padellm, "cluster", spacy_padellm.cluster)
     for name in [name for name in sys.modules if name.startswith("spacy_padellm.cluster")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,3 +31,17 @@ def shell(folder: Path) -> Iterator[Shell]:
     one = Shell(folder)
     yield one
     one.stop()
+
+
+@pytest.fixture(autouse=True)
+def _levels() -> Iterator[None]:
+    """A page about the log sets levels, and they are the process's own."""
+
+    def levels() -> dict[str, int]:
+        named = [name for name in logging.root.manager.loggerDict if name.startswith("spacy_padellm")]
+        return {name: logging.getLogger(name).level for name in named}
+
+    before = levels()
+    yield
+    for name in levels():
+        logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
