@@ -60,8 +60,9 @@ test-stack-a: $(A)/.ready
 # spends minutes in processes of its own (one test of it, experts in float64, does not run with transformers 5).
 A_ALONE := tests/docs tests/service tests/cluster tests/data tests/metrics tests/spans tests/prompts tests/benchmarks \
 	tests/cli/test_annotate.py tests/cli/test_convert.py tests/cli/test_evaluate.py tests/cli/test_progress.py \
-	tests/cli/test_train_together.py tests/training/test_devices.py tests/training/test_sharding.py \
-	tests/pipeline/test_command_line.py
+	tests/cli/test_serve.py tests/cli/test_train_together.py tests/training/test_devices.py \
+	tests/training/test_sharding.py tests/pipeline/test_command_line.py tests/project/test_compare.py \
+	tests/project/test_scripts.py
 
 test-stack-b: $(B)/.ready
 	@echo "== what rests on transformers, on stack B: transformers 5, no spacy-transformers"

@@ -432,7 +432,7 @@ class Errors(metaclass=Coded):
     P178 = "The answer took longer than {seconds} seconds. Send shorter texts or fewer labels, or try again later."
     P179 = "The request has {got} {what}, at most {limit} are taken. Send less at once."
 
-    # P180-P184: long texts.
+    # P180-P181: long texts.
     P180 = (
         "A single token has {got} pieces, more than the {limit} of a window: no window can hold it. Raise 'window', or "
         "use a tokenizer that splits it. It begins: {token!r}"
@@ -440,6 +440,12 @@ class Errors(metaclass=Coded):
     P181 = (
         "A text has {got} pieces, more than the {limit} that 'window' allows, and 'strict' is set. Split the text, "
         "raise 'window', or set 'strict' to false to have it read in windows. The text begins: {text!r}"
+    )
+
+    # P182-P184: the service, on.
+    P182 = (
+        "The service cannot listen at {host}, port {port}: {problem}. Give an address of this machine with --host, "
+        "and a port with --port that nobody has, 0 for any."
     )
 
     # P185-P189: annotating files.

@@ -134,3 +134,24 @@ def test_broken_dependency_breaks_no_other_pipeline(tmp_path: Path, names: list[
         first_on_path=break_packages(broken, names, error),
     )
     assert told == [FACTORIES, 2]
+
+
+def test_a_model_without_an_adapter_does_without_peft(tmp_path: Path):
+    """It takes seconds where bitsandbytes is installed, which peft imports."""
+    told = run_fresh(
+        f"""
+        import sys
+        import spacy
+        nlp = spacy.blank("en")
+        shape = {{"hidden_size": 8, "n_layers": 1, "n_heads": 1, "intermediate_size": 8, "vocab_size": 300}}
+        model = {{"@architectures": "spacy-padellm.FreshCausalLM.v1", **shape}}
+        nlp.add_pipe("padellm_ner", config={{"model": model}}).add_label("city")
+        nlp.initialize()
+        nlp("Paris")
+        nlp.to_disk({str(tmp_path)!r})
+        spacy.load({str(tmp_path)!r})("Paris")
+        told = sorted(set(sys.modules) & {{"transformers", "peft", "bitsandbytes"}})
+        """,
+        hidden=["spacy-transformers"],
+    )
+    assert told == ["transformers"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -22,7 +25,7 @@ def serve_cli(
     host: str = typer.Option(
         "127.0.0.1", "--host", "-h", help="Address to listen at; by default for this machine only"
     ),
-    port: int = typer.Option(8000, "--port", "-p", help="Port to listen at, 0 for a free one"),
+    port: int = typer.Option(8000, "--port", "-p", min=0, max=65535, help="Port to listen at, 0 for a free one"),
     allowed_host: list[str] = typer.Option(
         [], "--allowed-host", "-a", help="A name under which it may be asked, beside the address; * for any"
     ),
@@ -55,8 +58,21 @@ def serve_cli(
         annotator = Annotator(nlp, batch_size=batch_size, most_waiting=max_waiting)
         hosts = [*_HERE, *([] if _is_any(host) else [_bracketed(host)]), *allowed_host]
         service = make_app(annotator, limits=limits, hosts=hosts)
-    msg.info(f"Listening at http://{_bracketed(host)}:{port}")
-    uvicorn.run(service, host=host, port=port, timeout_graceful_shutdown=int(timeout) + 1, log_level="warning")
+        listening = _listen(host, port)
+    msg.info(f"Listening at http://{_bracketed(host)}:{listening.getsockname()[1]}")
+    sys.stdout.flush()  # who starts it by a program waits for that line
+    config = uvicorn.Config(service, timeout_graceful_shutdown=int(timeout) + 1, log_level="warning")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """RETURNS (socket): It takes connections from now on; only now has a free port a number that can be told."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ValueError(Errors.P182.format(host=host, port=port, problem=error)) from error
 
 
 def _bracketed(host: str) -> str:

@@ -6,10 +6,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -29,11 +28,15 @@ from spacy_padellm.engine.language_model import LanguageModel
 from spacy_padellm.engine.pieces import Pieces
 from spacy_padellm.engine.proof import prove
 from spacy_padellm.errors import Errors
-from spacy_padellm.model.adapters import add_adapter, load_adapter, save_adapter
 from spacy_padellm.model.bases import BASES, Borrowed
 from spacy_padellm.model.chat import ChatTemplate, check_turns
 from spacy_padellm.model.identity import RECORD, check_identity, keep_identity
 from spacy_padellm.model.lora import LoRA
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+# peft brings bitsandbytes and that torch's compiler: seconds that a pipeline without an adapter loads without.
 
 
 class Source(Protocol):
@@ -123,6 +126,8 @@ class PretrainedSource:
             expected = "an adapter or a frozen model, because quantised weights cannot be trained"
             raise ValueError(Errors.P001.format(name="lora", expected=expected, got=self.lora))
         if self.lora is not None:
+            from spacy_padellm.model.adapters import add_adapter
+
             model = add_adapter(model, self.lora, self.reference.name)
         pieces = load_pieces(self.reference)
         pieces = self.chat.pieces(pieces) if self.chat else pieces
@@ -130,6 +135,10 @@ class PretrainedSource:
         return _proved(model, pieces, self.device, self.reference.name, base=base)
 
     def save(self, lm: LanguageModel, folder: Path) -> None:
+        from peft import PeftModel
+
+        from spacy_padellm.model.adapters import save_adapter
+
         folder.mkdir(parents=True, exist_ok=True)
         for part in ("base", "adapter", "tokenizer"):  # of another kind of model that was saved here before
             shutil.rmtree(folder / part, ignore_errors=True)
@@ -152,6 +161,8 @@ class PretrainedSource:
         check_turns(pieces, self.chat, str(folder))
         check_identity(model, folder, self.reference.name)
         if (folder / "adapter").is_dir():
+            from spacy_padellm.model.adapters import load_adapter
+
             model = load_adapter(model, folder / "adapter")
         elif self.lora is not None:
             reason = "there is no such folder"

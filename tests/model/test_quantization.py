@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -137,13 +138,15 @@ def test_settings_that_transformers_does_not_have_p001(base: Path, settings: dic
         nlp.initialize(lambda: examples(nlp))
 
 
-def test_without_its_package_it_says_what_to_install_p001(base: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_its_package_it_says_what_to_install_p001(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """transformers 4.53 looks the package up when it makes the settings."""
+    # A base that another test's pipeline still holds would be shared, and nothing made.
+    shutil.copytree(base, tmp_path / "unshared")
 
     def missing(settings: dict[str, Any]) -> object:
         raise PackageNotFoundError("bitsandbytes")
 
-    nlp = blank(causal_lm(base, quantization=FOUR))
+    nlp = blank(causal_lm(tmp_path / "unshared", quantization=FOUR))
     monkeypatch.setattr("transformers.quantizers.auto.AutoQuantizationConfig.from_dict", missing)
     with pytest.raises(
         ValueError, match=r"\[P001\] Setting 'quantization'.*spacy-padellm\[quantization\].*bitsandbytes"
