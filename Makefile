@@ -20,7 +20,7 @@ BENCH := $(A)/bin/python -m benchmarks
 QUERIES := project/assets/snips/SearchScreeningEvent/validate_SearchScreeningEvent.json
 PIP := bin/python -m pip
 
-.PHONY: help demo bench docs test test-quick test-stack-a test-stack-b lint format wheel wheel-test clean distclean
+.PHONY: help demo bench docs test test-quick test-stack-a test-stack-b lint format wheel wheel-test extras-test clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,6 +35,7 @@ help:
 	@echo "make format        rewrite the code as ruff wants it"
 	@echo "make docs          the site, in docs/_build/html; a warning is an error"
 	@echo "make wheel-test    build sdist and wheel, install the wheel elsewhere, train and reload a pipeline with it"
+	@echo "make extras-test   each extra alone, and all together, in new environments on both stacks; half an hour"
 	@echo "make clean         remove what building and checking made; make distclean: the environments too"
 
 demo: $(A)/.ready
@@ -93,6 +94,9 @@ wheel-test: wheel $(WHEEL)/.ready
 	$(WHEEL)/$(PIP) install $(PIP_ARGS) --no-deps --force-reinstall dist/*.whl
 	$(WHEEL)/$(PIP) check
 	cd "$$(mktemp -d)" && "$(CURDIR)/$(WHEEL)/bin/python" -I "$(CURDIR)/tests/e2e/smallest.py"
+
+extras-test: wheel
+	$(PYTHON) tests/e2e/extras.py dist/*.whl --torch "$(TORCH)"
 
 $(A)/.ready: setup.py
 	$(PYTHON) -m venv $(A)

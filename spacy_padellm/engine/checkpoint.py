@@ -126,6 +126,10 @@ def load_model(
             **quantized,
         )
     except _BROKEN as error:
+        if quantization is not None and isinstance(
+            error, ImportError
+        ):  # transformers 5 looks for the package only here
+            raise _not_quantized(quantization, error) from error
         raise ValueError(
             Errors.P027.format(what="model", name=reference.name, reason=_why(reference, error))
         ) from error
@@ -152,11 +156,7 @@ def _quantized(settings: Mapping[str, Any] | None, device: torch.device) -> dict
     try:
         config = AutoQuantizationConfig.from_dict(dict(settings))
     except _BROKEN as error:
-        expected = (
-            "settings of transformers' quantisation, and the package they need installed "
-            f'(for bitsandbytes "spacy-padellm[quantization]"); transformers says: {error}'
-        )
-        raise ValueError(Errors.P001.format(name="quantization", expected=expected, got=dict(settings))) from error
+        raise _not_quantized(settings, error) from error
     # Most of these configs take any name, and drop what they do not know.
     known = {"quant_method", *inspect.signature(type(config)).parameters, *vars(config)}
     unknown = sorted({*settings} - known - {*getattr(config, "quant_type_kwargs", ())})
@@ -164,6 +164,14 @@ def _quantized(settings: Mapping[str, Any] | None, device: torch.device) -> dict
         expected = f"settings that {type(config).__name__} has"
         raise ValueError(Errors.P001.format(name="quantization", expected=expected, got=", ".join(unknown)))
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _not_quantized(settings: Mapping[str, Any], error: Exception) -> ValueError:
+    expected = (
+        "settings of transformers' quantisation, and the package they need installed "
+        f'(for bitsandbytes "spacy-padellm[quantization]"); transformers says: {error}'
+    )
+    return ValueError(Errors.P001.format(name="quantization", expected=expected, got=dict(settings)))
 
 
 def is_quantized(model: nn.Module) -> bool:

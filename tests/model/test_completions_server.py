@@ -24,7 +24,8 @@ from spacy_padellm.backends.dialects import DIALECTS
 from spacy_padellm.backends.local import Text
 from spacy_padellm.backends.remote import stream_remote
 from spacy_padellm.backends.served import ServedModel, Terms
-from spacy_padellm.backends.server import Access, Server
+from spacy_padellm.backends.server import Access, Server, _retry_after
+from spacy_padellm.cli.evaluate import evaluate
 from spacy_padellm.engine.checkpoint import Reference, load_pieces
 from spacy_padellm.engine.counters import Counters
 from spacy_padellm.engine.decoder import Decoding
@@ -36,7 +37,7 @@ from spacy_padellm.prompts.english import build_english_prompt_v1
 from spacy_padellm.schemes.padellm import PaDeLLM
 from spacy_padellm.types import Branch
 from tests.checkpoints import pieces_of
-from tests.pipeline.makers import TEXTS, annotations, blank, block, entities, examples, ours, spans, train
+from tests.pipeline.makers import TEXTS, annotations, blank, block, entities, examples, ours, spans, train, write_docs
 from tests.servers import (
     StandIn,
     another_model,
@@ -367,6 +368,15 @@ def test_a_pipeline_is_exported_to_a_server(local: Language, merged: Path, stand
         export_served(local, tmp_path / "no", url="localhost:8000")
 
 
+def test_it_is_evaluated_like_any_other(local: Language, merged: Path, stand_in: StandIn, tmp_path: Path):
+    export_served(local, tmp_path / "served", url=stand_in.url, served_name="tiny")
+    docs = write_docs(tmp_path / "gold.spacy", group="sc")
+    found = evaluate(tmp_path / "served", docs, against=merged.parent / "pipeline", samples=10)
+    for part in ("spans", "ents", "counts"):
+        assert found[part] == found["against"][part]
+    assert 0 < found["spans"]["f"] and stand_in.seen
+
+
 def test_it_is_not_trained_nor_exported_p078(merged: Path, tmp_path: Path):
     nlp = served(merged, "http://127.0.0.1:9/v1")
     with pytest.raises(ValueError, match="P078"):
@@ -566,6 +576,15 @@ def test_a_wait_that_the_server_names(merged: Path, stand_in: StandIn):
     begun = time.monotonic()
     nlp("nothing here")
     assert 0.9 < time.monotonic() - begun < 4.5
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("1", 1.0), ("900", 5.0), ("inf", 5.0), ("-3", 0.0), ("nan", 0.0), ("Fri, 27 Nov 2026 08:00:00 GMT", None)],
+)
+def test_no_server_names_a_wait_without_end(said: str, seconds: float | None):
+    assert _retry_after({"retry-after": said}, 5.0) == seconds
+    assert _retry_after({}, 5.0) is None
 
 
 def test_attempts_are_logged(merged: Path, stand_in: StandIn, caplog: pytest.LogCaptureFixture):

@@ -138,16 +138,26 @@ def test_settings_that_transformers_does_not_have_p001(base: Path, settings: dic
         nlp.initialize(lambda: examples(nlp))
 
 
-def test_without_its_package_it_says_what_to_install_p001(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """transformers 4.53 looks the package up when it makes the settings."""
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("transformers.quantizers.auto.AutoQuantizationConfig.from_dict", PackageNotFoundError("bitsandbytes")),
+        ("transformers.AutoModelForCausalLM.from_pretrained", ImportError("it requires bitsandbytes")),
+    ],
+    ids=["transformers 4.53", "transformers 5"],
+)
+def test_without_its_package_it_says_what_to_install_p001(
+    where: str, error: Exception, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Looked up when the settings are made, or when the weights are."""
     # A base that another test's pipeline still holds would be shared, and nothing made.
     shutil.copytree(base, tmp_path / "unshared")
 
-    def missing(settings: dict[str, Any]) -> object:
-        raise PackageNotFoundError("bitsandbytes")
+    def missing(*args: Any, **settings: Any) -> object:
+        raise error
 
     nlp = blank(causal_lm(tmp_path / "unshared", quantization=FOUR))
-    monkeypatch.setattr("transformers.quantizers.auto.AutoQuantizationConfig.from_dict", missing)
+    monkeypatch.setattr(where, missing)
     with pytest.raises(
         ValueError, match=r"\[P001\] Setting 'quantization'.*spacy-padellm\[quantization\].*bitsandbytes"
     ):
