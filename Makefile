@@ -64,10 +64,14 @@ A_ALONE := tests/docs tests/service tests/cluster tests/data tests/metrics tests
 	tests/cli/test_serve.py tests/cli/test_train_together.py tests/training/test_devices.py \
 	tests/training/test_sharding.py tests/pipeline/test_command_line.py tests/project/test_compare.py \
 	tests/project/test_scripts.py
+# Slow, and the same with any transformers.
+A_ALONE_TESTS := tests/pipeline/test_windows.py::test_two_hundred_thousand_words \
+	tests/cli/test_train.py::test_killed_again_and_again tests/engine/test_stream.py::test_memory_does_not_creep
 
 test-stack-b: $(B)/.ready
 	@echo "== what rests on transformers, on stack B: transformers 5, no spacy-transformers"
-	OMP_NUM_THREADS=1 $(B)/$(PYTEST) -m "not gpu and not external" $(A_ALONE:%=--ignore=%) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(B)/$(PYTEST) -m "not gpu and not external" $(A_ALONE:%=--ignore=%) \
+		$(A_ALONE_TESTS:%=--deselect=%) $(PYTEST_ARGS)
 
 lint: $(A)/.ready
 	$(A)/bin/ruff check .

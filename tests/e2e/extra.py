@@ -127,7 +127,8 @@ def ray(folder: Path, expected: list[dict[str, Any]]) -> None:
     (folder / "in.jsonl").write_text(lines, encoding="utf-8")
     engine = ["--engine", "ray", "--workers", 1, "--format", "jsonl"]
     padellm(folder, "annotate", PIPELINE, "in.jsonl", "out", *engine)
-    rows = [json.loads(line) for file in (folder / "out").rglob("*.json*") for line in file.open(encoding="utf-8")]
+    files = sorted((folder / "out" / "documents").iterdir())
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     found = {row["text"]: [[one["start"], one["end"], one["label"]] for one in row["spans"]] for row in rows}
     same(found, dict(zip(smallest.TEXTS, places(expected), strict=True)), "the cluster's answer")
 
