@@ -136,15 +136,16 @@ def kill(model: Path, corpus: Path, output: Path, *, block: int, notes: Path) ->
     for path in notes.iterdir():
         path.unlink()
 
+    ended = threading.Event()
+
     def strike() -> None:
-        while True:
+        while not ended.wait(0.01):
             done = {int(path.name): len(path.read_text().splitlines()) for path in notes.iterdir()}
             # Between two blocks there is nothing to lose.
             within = [process for process, number in done.items() if 0 < number % block <= block // 2]
             if sum(done.values()) >= total // 3 and within:
                 os.kill(within[0], signal.SIGKILL)
                 return
-            time.sleep(0.01)
 
     striker = threading.Thread(target=strike)
     striker.start()
@@ -152,6 +153,7 @@ def kill(model: Path, corpus: Path, output: Path, *, block: int, notes: Path) ->
 
     code = Path(noting.__file__)
     counts = annotate(str(model), str(corpus), str(output), block_size=block, code=code, pool=Pool(2, 2))
+    ended.set()
     striker.join()
     done = sum(map(len, noted(notes)))
     return {"documents": counts.documents, "failed": counts.failed, "done_twice": done - total, "block": block}

@@ -126,9 +126,8 @@ def load_model(
             **quantized,
         )
     except _BROKEN as error:
-        if quantization is not None and isinstance(
-            error, ImportError
-        ):  # transformers 5 looks for the package only here
+        # transformers 5 looks for the package of a quantisation only when it makes the weights.
+        if quantization is not None and isinstance(error, ImportError):
             raise _not_quantized(quantization, error) from error
         raise ValueError(
             Errors.P027.format(what="model", name=reference.name, reason=_why(reference, error))

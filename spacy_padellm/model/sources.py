@@ -33,10 +33,10 @@ from spacy_padellm.model.chat import ChatTemplate, check_turns
 from spacy_padellm.model.identity import RECORD, check_identity, keep_identity
 from spacy_padellm.model.lora import LoRA
 
+# Where bitsandbytes is installed, peft imports it, and it torch's compiler: seconds that a pipeline without an adapter
+# can do without, so peft is imported where an adapter is at hand.
 if TYPE_CHECKING:
     from peft import PeftModel
-
-# peft brings bitsandbytes and that torch's compiler: seconds that a pipeline without an adapter loads without.
 
 
 class Source(Protocol):
